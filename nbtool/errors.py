@@ -70,9 +70,7 @@ class NbtoolError(Exception):
         return (_rebuild, (type(self), self.args, self.__dict__.copy()))
 
 
-def _rebuild(
-    cls: type[NbtoolError], args: tuple[Any, ...], state: dict[str, Any]
-) -> NbtoolError:
+def _rebuild(cls: type[NbtoolError], args: tuple[Any, ...], state: dict[str, Any]) -> NbtoolError:
     error = cls.__new__(cls, *args)
     error.args = args
     error.__dict__.update(state)

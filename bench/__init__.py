@@ -1,0 +1,1 @@
+"""Measure nbtool beside its competitors: ``python -m bench`` from the repository root."""

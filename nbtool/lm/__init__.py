@@ -1,0 +1,1 @@
+"""Language models: what a program asks, and the transport that carries it."""

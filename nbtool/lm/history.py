@@ -1,0 +1,98 @@
+"""What was asked and answered: entries of an LM, and of the whole process, as text."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections import deque
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TextIO
+
+from nbtool.configuration import settings
+from nbtool.lm.responses import Output, cost_of, get, text_of, usage_of
+from nbtool.tracing.record import secrets_in_use
+from nbtool.tracing.scrub import scrub_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Entry = dict[str, Any]
+_MAX_ENTRIES = 10_000
+
+process_history: deque[Entry] = deque(maxlen=_MAX_ENTRIES)
+"""The latest entries of all LMs of this process, oldest first."""
+
+
+def entry_of(
+    *,
+    model: str,
+    model_type: str,
+    prompt: str | None,
+    messages: list[dict[str, Any]] | None,
+    options: dict[str, Any],
+    response: Any,
+    outputs: list[Output],
+) -> Entry:
+    """Describe one request and its answer; no keys or addresses of the provider.
+
+    Source:
+        Names as in the history of DSPy's LM.
+    """
+    return {
+        "prompt": prompt,
+        "messages": messages,
+        "kwargs": {name: value for name, value in options.items() if not name.startswith("api_")},
+        "response": response,
+        "outputs": outputs,
+        "usage": usage_of(response),
+        "cost": cost_of(response),
+        "timestamp": datetime.now(UTC).isoformat(),
+        "uuid": str(uuid.uuid4()),
+        "model": model,
+        "response_model": get(response, "model"),
+        "model_type": model_type,
+    }
+
+
+def remember(entry: Entry, history: deque[Entry]) -> None:
+    """Append an entry to an LM's history and to the process's, unless that is switched off."""
+    if settings.disable_history:
+        return
+    limit = max(0, int(settings.max_history_size))
+    for kept in (history, process_history):
+        kept.append(entry)
+        while len(kept) > limit:
+            kept.popleft()
+
+
+def show(entries: Iterable[Entry], n: int, file: TextIO | None = None) -> None:
+    """Print the latest `n` entries, oldest first, secrets taken out.
+
+    Args:
+        entries: A history, oldest first.
+        n: How many to show.
+        file: Where to print; standard output by default.
+    """
+    latest = list(entries)[-n:] if n > 0 else []
+    text = "\n\n".join(_as_text(entry) for entry in latest) or "No request was made yet."
+    print(scrub_text(text, secrets=secrets_in_use()), file=file or sys.stdout)  # noqa: T201 - that is what it is for
+
+
+def _as_text(entry: Entry) -> str:
+    messages: list[dict[str, Any]] = entry["messages"] or [
+        {"role": "user", "content": entry["prompt"]}
+    ]
+    parts = [f"[{entry['timestamp']}] {entry['model']}"]
+    parts += [f"{m.get('role', '?')}:\n{m.get('content')}" for m in messages]
+    parts += [f"answer:\n{text_of(output)}" for output in entry["outputs"]]
+    return "\n\n".join(parts)
+
+
+def inspect_history(n: int = 1, file: TextIO | None = None) -> None:
+    """Print the latest requests of this process and their answers.
+
+    Args:
+        n: How many to show, counted from the latest.
+        file: Where to print; standard output by default.
+    """
+    show(process_history, n, file)

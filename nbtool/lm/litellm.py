@@ -1,0 +1,246 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
+# litellm has no complete types; nothing unknown leaves this file.
+"""The transport: requests over litellm, and its errors in our words.
+
+The only file that imports litellm. The import takes seconds, holds the GIL in pieces and would
+ask the network for a price table, so it happens in a thread of its own, once, with the packaged
+table; a first throw-away request to a closed loopback port then pulls in what litellm itself
+imports lazily, which would otherwise stall the loop for 0.4 s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from nbtool import errors
+from nbtool.tracing.record import secrets_in_use
+from nbtool.tracing.scrub import scrub_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Request = dict[str, Any]
+
+_lock = threading.Lock()
+_loading: concurrent.futures.Future[Any] | None = None
+
+
+# -- loading -------------------------------------------------------------------------------------
+
+
+def begin_loading() -> concurrent.futures.Future[Any]:
+    """Start importing litellm in a daemon thread, unless that was done.
+
+    Returns:
+        A future of the module; the same one every time.
+    """
+    global _loading  # noqa: PLW0603 - the import is one per process, as the module is
+    with _lock:
+        if _loading is None:
+            _loading = concurrent.futures.Future()
+            # A running future cannot be cancelled by one of those that wait for it.
+            _loading.set_running_or_notify_cancel()
+            # A daemon, so that a script that ends early does not wait for the import.
+            threading.Thread(
+                target=_load, args=(_loading,), name="nbtool-load-litellm", daemon=True
+            ).start()
+        return _loading
+
+
+def _load(loading: concurrent.futures.Future[Any]) -> None:
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    was_there = "litellm" in sys.modules
+    try:
+        import litellm
+    except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+        loading.set_exception(error)
+        return
+    if not was_there:  # else somebody configured it: leave that as it is
+        litellm.suppress_debug_info = True
+        litellm.telemetry = False
+        with contextlib.suppress(Exception):
+            asyncio.run(_warm_up(litellm))
+    loading.set_result(litellm)
+
+
+async def _warm_up(litellm: Any) -> None:
+    await litellm.acompletion(
+        model="openai/warm-up",
+        messages=[{"role": "user", "content": ""}],
+        api_base="http://127.0.0.1:9",  # the discard port: refused at once
+        api_key="warm-up",
+        timeout=1,
+        max_retries=0,
+    )
+
+
+async def loaded() -> Any:
+    """Return the litellm module; wait for its import without blocking the loop."""
+    loading = begin_loading()
+    return loading.result() if loading.done() else await asyncio.wrap_future(loading)
+
+
+# -- requests ------------------------------------------------------------------------------------
+
+
+async def complete(
+    request: Request, *, model_type: str = "chat", on_text: Callable[[str], None] | None = None
+) -> Any:
+    """Send one request and wait for the whole answer; nothing is retried here.
+
+    Cancelling the awaiting task closes the connection.
+
+    Args:
+        request: Options of ``litellm.acompletion``: ``model``, ``messages``, and so on.
+        model_type: ``"chat"`` or ``"text"``.
+        on_text: Told each piece of the answer as it arrives; the request is then streamed, and
+            the returned response is whole all the same.
+
+    Returns:
+        The response, shaped like OpenAI's.
+
+    Raises:
+        LMError: No usable answer came.
+    """
+    litellm = await loaded()
+    sent = {"num_retries": 0, "max_retries": 0, **request}
+    try:
+        if model_type == "text":
+            return await litellm.atext_completion(**sent)
+        if on_text is None:
+            return await litellm.acompletion(**sent)
+        return await _streamed(litellm, sent, on_text)
+    except Exception as error:
+        raise translated(error, litellm, request) from error
+
+
+async def _streamed(litellm: Any, request: Request, on_text: Callable[[str], None]) -> Any:
+    chunks: list[Any] = []
+    stream = await litellm.acompletion(
+        **request, stream=True, stream_options={"include_usage": True}
+    )
+    try:
+        async for chunk in stream:
+            chunks.append(chunk)
+            text = chunk.choices[0].delta.content if chunk.choices else None
+            if text:
+                on_text(text)
+    finally:
+        with contextlib.suppress(Exception):  # closing is best effort: the answer is there or lost
+            await stream.aclose()
+    return litellm.stream_chunk_builder(chunks, messages=request["messages"])
+
+
+def supports_response_schema(model: str) -> bool:
+    """Tell whether a model can be held to a JSON schema, by litellm's table.
+
+    False until litellm is loaded: nobody shall wait for an import to learn this.
+    """
+    if _loading is None or not _loading.done():
+        return False
+    with contextlib.suppress(Exception):  # the table does not know every model
+        return bool(_loading.result().supports_response_schema(model=model))
+    return False
+
+
+# -- errors --------------------------------------------------------------------------------------
+
+_BY_STATUS: dict[int, type[errors.LMError]] = {
+    400: errors.LMInvalidRequestError,
+    401: errors.LMAuthError,
+    402: errors.LMBillingError,
+    403: errors.LMAuthError,
+    404: errors.LMInvalidRequestError,
+    408: errors.LMTimeoutError,
+    413: errors.LMInvalidRequestError,
+    422: errors.LMInvalidRequestError,
+    429: errors.LMRateLimitError,
+}
+_HINTS: dict[type[errors.LMError], str] = {
+    errors.LMAuthError: "Set the provider's key in the environment, e.g. OPENAI_API_KEY, "
+    "or pass LM(..., api_key=...).",
+    errors.LMBillingError: "The account has no budget left: check it with the provider.",
+    errors.LMRateLimitError: "Send fewer requests at once, or raise num_retries.",
+    errors.LMTimeoutError: "Give it more time with LM(..., timeout=seconds).",
+    errors.LMServerError: "The provider failed; the same request may work later.",
+    errors.LMTransportError: "Check the address (api_base) and the network.",
+    errors.LMInvalidRequestError: "The provider does not take this request: check the model's "
+    "name and the options.",
+    errors.ContextWindowExceededError: "Shorten the inputs or demos, or use a larger model.",
+}
+_SERVER_ERRORS = 500
+
+
+def translated(error: Exception, litellm: Any, request: Request) -> errors.LMError:
+    """Turn what litellm raised into an error of our tree.
+
+    Args:
+        error: What was raised.
+        litellm: The module.
+        request: What was asked.
+    """
+    status = _status_of(error)
+    kind = _kind_of(error, litellm, status)
+    text = scrub_text(str(error), secrets=(*secrets_in_use(), *_keys_of(request)))
+    model = request.get("model")
+    hint = _HINTS.get(kind, "")
+    if "LLM Provider NOT provided" in text:
+        text = f"litellm knows no provider for the model {model!r}."
+        hint = 'Write the provider before the name: LM("openai/gpt-4o-mini"), LM("ollama/llama3").'
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    return kind(
+        f"{model!r} gave no answer: {text}",
+        model=model,
+        provider=getattr(error, "llm_provider", None) or None,
+        status=status,
+        request_id=headers.get("x-request-id"),
+        retry_after=_seconds(headers.get("retry-after")),
+        hint=hint,
+    )
+
+
+def _keys_of(request: Request) -> tuple[str, ...]:
+    key = request.get("api_key")
+    return (key,) if isinstance(key, str) and key else ()
+
+
+def _status_of(error: Exception) -> int | None:
+    status = getattr(error, "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def _kind_of(error: Exception, litellm: Any, status: int | None) -> type[errors.LMError]:
+    if isinstance(error, litellm.ContextWindowExceededError):
+        return errors.ContextWindowExceededError
+    if isinstance(error, (litellm.Timeout, TimeoutError)):
+        return errors.LMTimeoutError
+    # litellm gives connection errors the status 500, as if a server had answered.
+    if isinstance(error, litellm.APIConnectionError) or _is_connection_error(error):
+        return errors.LMTransportError
+    if status is None:
+        return errors.LMProviderError
+    if status >= _SERVER_ERRORS:
+        return errors.LMServerError
+    return _BY_STATUS.get(status, errors.LMProviderError)
+
+
+def _is_connection_error(error: BaseException) -> bool:
+    cause: BaseException | None = error
+    while cause is not None:
+        if type(cause).__name__ in ("APIConnectionError", "ConnectError", "ClientConnectorError"):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _seconds(header: str | None) -> float | None:
+    try:
+        return max(0.0, float(header)) if header is not None else None
+    except ValueError:  # an HTTP date: rare, and the back-off does without it
+        return None

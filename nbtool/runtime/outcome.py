@@ -1,0 +1,55 @@
+"""`Outcome`: how a chain ended, as a value that can cross tasks and threads."""
+
+from __future__ import annotations
+
+import contextvars
+import dataclasses
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from nbtool.runtime.variables import copy_changed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(slots=True)
+class Outcome(Generic[T]):
+    """Hold a value or an error, and the context variables as they were at the start and the end.
+
+    Attributes:
+        value: What the chain returned.
+        error: What it raised instead.
+        start: Its Context before the first step.
+        end: Its Context after the last.
+    """
+
+    value: T | None
+    error: BaseException | None
+    start: contextvars.Context
+    end: contextvars.Context
+
+    def unwrap(self) -> T:
+        """Return the value or raise the error, with the chain's variables set here."""
+        copy_changed(self.start, self.end)
+        if self.error is not None:
+            try:
+                raise self.error
+            finally:
+                self.error = None  # the traceback holds this frame, which holds the error
+        return self.value  # type: ignore[return-value] # it is there when there is no error
+
+
+async def guarded(awaitable: Awaitable[T]) -> Outcome[T]:
+    """Wait for a chain and catch KeyboardInterrupt and SystemExit as values.
+
+    Raised through a task they would stop the loop that drives it, and in a kernel that loop is
+    the kernel's: ``sys.exit()`` in a tool would end it. Cancellation passes as it must.
+    """
+    start = contextvars.copy_context()
+    try:
+        value = await awaitable
+    except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - raised by unwrap
+        return Outcome(None, error, start, contextvars.copy_context())
+    return Outcome(value, None, start, contextvars.copy_context())

@@ -1,0 +1,109 @@
+"""`Step`: what modules, language models and tools have in common.
+
+Each has its logic in ``aforward`` or in ``forward``, and can be called both ways: ``step(...)``
+and ``await step.acall(...)``. The four combinations are decided here, once:
+
+==================  ==========================================  =================================
+logic is in         ``step(...)``                               ``await step.acall(...)``
+==================  ==========================================  =================================
+``aforward``        through the door                            on the loop
+``forward``         in the caller's thread, on its own stack    in a worker thread
+both                ``forward``, as above                       ``aforward``
+==================  ==========================================  =================================
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nbtool.runtime.door import run
+from nbtool.runtime.threads import in_worker
+from nbtool.tracing.boundary import traced, traced_inline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nbtool.tracing.span import Kind
+
+Inputs = dict[str, Any]
+
+
+class Step:
+    """Be callable synchronously and asynchronously, and be one span of the trace each time.
+
+    Subclasses define ``aforward``, ``forward`` or both.
+    """
+
+    span_kind: ClassVar[Kind] = "module"
+
+    @property
+    def span_name(self) -> str:
+        """Name of this step in traces."""
+        return type(self).__name__
+
+    @property
+    def runs_inline(self) -> bool:
+        """Whether a synchronous call runs ``forward`` in the caller's thread, without a loop."""
+        return _is_own(self, "forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the step and wait for its result, from synchronous code anywhere."""
+        if self.runs_inline:
+            fn, inputs = bound(self.forward, args, kwargs)
+            return traced_inline(self.span_kind, self.span_name, fn, inputs)
+        return run(self.acall(*args, **kwargs))
+
+    async def acall(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the step from asynchronous code; same arguments and result as the plain call."""
+        described = self.aforward if _is_own(self, "aforward") else self.forward
+        fn, inputs = bound(self.aforward, args, kwargs, like=described)
+        return await traced(self.span_kind, self.span_name, fn, inputs)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Do the step's work synchronously; by default, wait for ``aforward``."""
+        return run(self.aforward(*args, **kwargs))
+
+    async def aforward(self, *args: Any, **kwargs: Any) -> Any:
+        """Do the step's work; by default, run ``forward`` in a worker thread."""
+        if not _is_own(self, "forward"):
+            raise NotImplementedError(
+                f"{type(self).__name__} has neither `aforward` nor `forward`.\n"
+                "  Hint: define `async def aforward(self, ...)`."
+            )
+        return await in_worker(functools.partial(self.forward, *args, **kwargs))
+
+
+def _is_own(step: Step, method: str) -> bool:
+    return getattr(type(step), method) is not getattr(Step, method) or method in vars(step)
+
+
+def bound(
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Inputs,
+    *,
+    like: Callable[..., Any] | None = None,
+) -> tuple[Callable[..., Any], Inputs]:
+    """Turn positional arguments into named ones, so that a trace can name them.
+
+    Args:
+        fn: What is to be called.
+        args: Positional arguments.
+        kwargs: Named arguments.
+        like: Function whose signature names the arguments; `fn` by default.
+
+    Returns:
+        A function and named arguments that together make the same call.
+    """
+    if not args:
+        return fn, kwargs
+    names: list[str] = []
+    for parameter in inspect.signature(like or fn).parameters.values():
+        if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
+            break
+        names.append(parameter.name)
+    if len(args) > len(names) or kwargs.keys() & set(names[: len(args)]):
+        return functools.partial(fn, *args), kwargs  # *args, or Python's own TypeError
+    return fn, {**dict(zip(names, args, strict=False)), **kwargs}

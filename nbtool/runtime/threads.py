@@ -1,0 +1,274 @@
+"""Threads: loops of our own, and worker threads for synchronous user code.
+
+Three mechanisms, all without touching asyncio:
+
+- *own loop*: a thread without a running loop gets a private one that lives as long as the thread,
+  so that an HTTP client survives from one synchronous call to the next;
+- *loop thread*: a daemon thread with a loop, for callers whose own loop stands still below them;
+- *worker*: a daemon thread that runs synchronous user code for an asynchronous chain. It knows
+  the chain's loop as its *home loop*, so that synchronous calls inside go back there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import contextvars
+import dataclasses
+import queue
+import sys
+import threading
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from nbtool.configuration import settings
+from nbtool.runtime.variables import copy_changed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+_IDLE_S = 10.0  # an unused worker thread ends after this time
+
+
+class _ThreadState(threading.local):
+    loop: OwnLoop | None = None
+    job: Job | None = None
+
+
+_here = _ThreadState()
+_own_loops: weakref.WeakSet[OwnLoop] = weakref.WeakSet()
+
+
+# -- own loop ------------------------------------------------------------------------------------
+
+
+class OwnLoop:
+    """Hold the private loop of one thread and close it when the thread ends."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        _own_loops.add(self)
+
+    def close(self) -> None:
+        """Cancel what is left on the loop, await it, and close; as `asyncio.run` does."""
+        loop = self.loop
+        if loop.is_closed() or loop.is_running():
+            return
+        try:
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            if left:
+                loop.run_until_complete(asyncio.wait(left, timeout=1.0))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+        finally:
+            loop.close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # at interpreter exit anything may be gone
+            self.close()
+
+
+def own_loop() -> asyncio.AbstractEventLoop:
+    """Return the loop on which this thread's synchronous calls run.
+
+    In an IPython terminal that is IPython's own, which top-level ``await`` uses too.
+    """
+    if threading.current_thread() is threading.main_thread():
+        terminal = _ipython_terminal_loop()
+        if terminal is not None:
+            return terminal
+    if _here.loop is None or _here.loop.loop.is_closed():
+        _here.loop = OwnLoop()
+    return _here.loop.loop
+
+
+def _ipython_terminal_loop() -> asyncio.AbstractEventLoop | None:
+    ipython = sys.modules.get("IPython")  # never import it just to look
+    shell = ipython.get_ipython() if ipython is not None else None
+    if shell is None or getattr(shell, "kernel", None) is not None:
+        return None
+    try:
+        from IPython.core.async_helpers import get_asyncio_loop
+    except ImportError:  # IPython 7
+        return None
+    loop = get_asyncio_loop()
+    return None if loop is None or loop.is_closed() else loop
+
+
+@atexit.register
+def _close_own_loops() -> None:
+    for own in list(_own_loops):
+        with contextlib.suppress(Exception):  # nothing can be mended now
+            own.close()
+
+
+# -- loop threads --------------------------------------------------------------------------------
+
+_idle_loop_threads: deque[asyncio.AbstractEventLoop] = deque()
+
+
+@contextlib.contextmanager
+def loop_thread() -> Any:
+    """Lend the loop of a daemon thread that nobody else waits on.
+
+    Each nested borrower gets another one: the outer one's loop stands still below it.
+    """
+    try:
+        loop = _idle_loop_threads.pop()
+    except IndexError:
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=loop.run_forever, name="nbtool-loop", daemon=True).start()
+    try:
+        yield loop
+    finally:
+        _idle_loop_threads.append(loop)
+
+
+# -- workers -------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Job:
+    """One call of synchronous user code on its way through a worker thread.
+
+    Attributes:
+        call: The user code, ready to call.
+        context: Where it runs; a copy of the chain's.
+        home: The chain's loop.
+        slots: Bounds the threads that work at once.
+        has_slot: Whether this job holds one; it gives it back while its thread waits.
+        future: Done when the call is.
+    """
+
+    call: Callable[[], Any]
+    context: contextvars.Context
+    home: asyncio.AbstractEventLoop
+    slots: asyncio.Semaphore
+    future: asyncio.Future[Any]
+    has_slot: bool = True
+
+    def give_slot_back(self) -> None:
+        """Let another thread work; on the home loop only."""
+        if self.has_slot:
+            self.has_slot = False
+            self.slots.release()
+
+    async def take_slot(self) -> None:
+        """Wait until this thread may work on; on the home loop only."""
+        await self.slots.acquire()
+        self.has_slot = True
+
+
+def current_job() -> Job | None:
+    """Return the job that this thread works on, if it is one of our workers."""
+    return _here.job
+
+
+class _Worker(threading.Thread):
+    """Run jobs one after another; end when there is none for a while."""
+
+    idle: deque[_Worker] = deque()
+
+    def __init__(self) -> None:
+        # A daemon, so that a tool that hangs cannot keep the process from ending.
+        super().__init__(name="nbtool-worker", daemon=True)
+        self.jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+
+    def run(self) -> None:
+        while True:
+            try:
+                job = self.jobs.get(timeout=_IDLE_S)
+            except queue.Empty:
+                try:
+                    _Worker.idle.remove(self)
+                except ValueError:  # somebody has just taken this worker: its job is coming
+                    continue
+                return
+            self._work(job)
+            del job  # an idle worker must not keep a user's objects alive
+            _Worker.idle.append(self)
+
+    def _work(self, job: Job) -> None:
+        _here.job = job
+        value, error = None, None
+        try:
+            value = job.context.run(job.call)
+        except BaseException as raised:  # noqa: BLE001 - the chain gets it, whatever it is
+            error = raised
+        finally:
+            _here.job = None
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits
+            job.home.call_soon_threadsafe(_settle, job, value, error)
+
+
+def _settle(job: Job, value: Any, error: BaseException | None) -> None:
+    job.give_slot_back()
+    if job.future.done():  # the chain was cancelled; the thread could not be stopped
+        return
+    if isinstance(error, StopIteration):  # a future refuses it, a coroutine could not raise it
+        wrapped = RuntimeError("synchronous code raised StopIteration")
+        wrapped.__cause__ = error
+        error = wrapped
+    if error is not None:
+        job.future.set_exception(error)
+    else:
+        job.future.set_result(value)
+
+
+def _start(job: Job) -> None:
+    try:
+        worker = _Worker.idle.pop()
+    except IndexError:
+        worker = _Worker()
+        worker.start()
+    worker.jobs.put(job)
+
+
+_slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[int, asyncio.Semaphore]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _slots_of(loop: asyncio.AbstractEventLoop) -> asyncio.Semaphore:
+    wanted = max(1, int(settings.async_max_workers))
+    size, semaphore = _slots.get(loop, (0, None))
+    if semaphore is None or size != wanted:
+        semaphore = asyncio.Semaphore(wanted)
+        _slots[loop] = (wanted, semaphore)
+    return semaphore
+
+
+async def in_worker(call: Callable[[], T]) -> T:
+    """Run synchronous user code in a worker thread, so that the loop goes on.
+
+    At most `settings.async_max_workers` of these threads work at once; a thread that waits in
+    the door for an asynchronous call gives its place to another.
+
+    Args:
+        call: The user code, ready to call.
+
+    Returns:
+        What it returns. Context variables pass in, and those it changed come back.
+
+    Raises:
+        asyncio.CancelledError: The chain was cancelled. The thread cannot be stopped: it runs on
+            to its end and its result is dropped.
+    """
+    loop = asyncio.get_running_loop()
+    slots = _slots_of(loop)
+    context = contextvars.copy_context()
+    start = context.copy()
+    await slots.acquire()
+    job = Job(call, context, loop, slots, loop.create_future())
+    _start(job)
+    try:
+        return await job.future
+    finally:
+        if job.future.done() and not job.future.cancelled():
+            copy_changed(start, context)

@@ -1,0 +1,1 @@
+"""Test programs against scripted providers and real kernels."""

@@ -1,0 +1,1 @@
+"""Tools: functions that a language model may ask for."""

@@ -1,0 +1,108 @@
+"""What a function takes, as JSON schemas, read from its signature and docstring."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from typing import TYPE_CHECKING, Any, cast
+
+import pydantic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Schema = dict[str, Any]
+
+
+def resolved_function(func: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function whose signature and hints describe a callable.
+
+    Args:
+        func: A function, method, partial, or object with ``__call__``.
+    """
+    target = func
+    while isinstance(target, functools.partial):
+        target = cast("Callable[..., Any]", target.func)
+    if inspect.isroutine(target) or inspect.isclass(target):
+        return target
+    return type(target).__call__
+
+
+def argument_schemas(
+    func: Callable[..., Any],
+) -> tuple[dict[str, Schema], dict[str, Any], bool]:
+    """Read the arguments of a callable.
+
+    Args:
+        func: A function, method, partial, or object with ``__call__``.
+
+    Returns:
+        JSON schema by argument name (``$ref`` resolved, defaults included), type by argument
+        name, and whether the callable takes any further named arguments (``**kwargs``).
+    """
+    parameters = inspect.signature(func).parameters
+    hints = _hints(resolved_function(func))
+    schemas: dict[str, Schema] = {}
+    types: dict[str, Any] = {}
+    has_kwargs = False
+    for name, parameter in parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            has_kwargs = True
+            continue
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            continue
+        types[name] = hints.get(name, Any)
+        schemas[name] = schema_of(types[name])
+        if parameter.default is not parameter.empty:
+            _add_default(schemas[name], types[name], parameter.default)
+    return schemas, types, has_kwargs
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except (NameError, TypeError, AttributeError):
+        # A hint that cannot be resolved here must not make the function unusable as a tool.
+        return {
+            name: hint
+            for name, hint in getattr(function, "__annotations__", {}).items()
+            if not isinstance(hint, str)
+        }
+
+
+def _add_default(schema: Schema, annotation: Any, default: Any) -> None:
+    try:
+        schema["default"] = pydantic.TypeAdapter[Any](annotation).dump_python(default, mode="json")
+    except Exception:  # noqa: BLE001 - a default without a JSON form is only left out of a hint
+        return
+
+
+def schema_of(annotation: Any) -> Schema:
+    """Return the JSON schema of a type, ``$ref`` resolved; ``{}`` where it has none."""
+    if annotation is Any or annotation is inspect.Parameter.empty:
+        return {}
+    try:
+        schema = pydantic.TypeAdapter[Any](annotation).json_schema()
+    except pydantic.errors.PydanticUserError:
+        return {}
+    except pydantic.errors.PydanticSchemaGenerationError:
+        return {}
+    definitions = schema.pop("$defs", {})
+    return cast("Schema", _inlined(schema, definitions, ()))
+
+
+def _inlined(node: Any, definitions: Schema, inside: tuple[str, ...]) -> Any:
+    """Replace references by what they name; a type that contains itself is cut at one level."""
+    if isinstance(node, list):
+        return [_inlined(item, definitions, inside) for item in cast("list[Any]", node)]
+    if not isinstance(node, dict):
+        return node
+    schema = cast("Schema", node)
+    reference = schema.get("$ref")
+    if isinstance(reference, str):
+        name = reference.rsplit("/", 1)[-1]
+        if name in inside:
+            return {"type": "object"}
+        return _inlined(definitions.get(name, {}), definitions, (*inside, name))
+    return {key: _inlined(item, definitions, inside) for key, item in schema.items()}

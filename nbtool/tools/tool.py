@@ -1,0 +1,223 @@
+"""`Tool`: a function with a name, a description and checked arguments."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
+
+import pydantic
+
+from nbtool.errors import ToolArgumentsError
+from nbtool.runtime.door import run
+from nbtool.runtime.step import Inputs, Step
+from nbtool.runtime.threads import in_worker
+from nbtool.tools.schemas import Schema, argument_schemas, resolved_function, schema_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nbtool.tracing.span import Kind
+
+
+class Tool(Step):
+    """Make a function callable by a language model, with checked arguments.
+
+    Calls work both ways, whatever the function is: ``tool(x=5)`` and ``await tool.acall(x=5)``.
+    An asynchronous function runs on the loop. A plain function runs in the caller's thread when
+    called as ``tool(...)``, and in a worker thread when an asynchronous chain calls it.
+
+    Args:
+        func: A function, method, lambda, partial, or object with ``__call__``; async or not.
+        name: Name that the model sees; the function's own by default.
+        desc: What it does, for the model; the docstring by default.
+        args: JSON schema by argument name; read from the function by default.
+        arg_types: Type by argument name; read from the function by default.
+        arg_desc: What an argument means, by name; added to its schema.
+        thread: Whether an asynchronous chain runs a plain function in a worker thread. With
+            False it runs on the loop and must be quick.
+
+    Raises:
+        ToolArgumentsError: A call's arguments do not fit.
+
+    Example:
+        >>> def double(x: int) -> int:
+        ...     "Double a number."
+        ...     return 2 * x
+        >>> tool = Tool(double)
+        >>> tool(x="4")
+        8
+        >>> tool.args
+        {'x': {'type': 'integer'}}
+
+    Source:
+        Arguments, attributes and texts as DSPy's class of that name; ``thread`` is ours.
+    """
+
+    span_kind: ClassVar[Kind] = "tool"
+
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        name: str | None = None,
+        desc: str | None = None,
+        args: dict[str, Any] | None = None,
+        arg_types: dict[str, Any] | None = None,
+        arg_desc: dict[str, str] | None = None,
+        *,
+        thread: bool = True,
+    ) -> None:
+        if not callable(func):
+            raise ToolArgumentsError(
+                f"Tool() needs a function and got {func!r}.", hint="Pass the function itself."
+            )
+        described = resolved_function(func)
+        schemas, types, self.has_kwargs = argument_schemas(func)
+        self.func = func
+        self.thread = thread
+        self.name = name or _name_of(func, described)
+        self.desc = desc if desc is not None else _description_of(func, described)
+        self.args: dict[str, Schema] = _merged(schemas, args)
+        self.arg_types: dict[str, Any] = {**types, **(arg_types or {})}
+        for argument, text in (arg_desc or {}).items():
+            self.args.setdefault(argument, {})["description"] = text
+
+    @property
+    def span_name(self) -> str:
+        """Name of this step in traces."""
+        return self.name
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the function is ``async def``."""
+        return inspect.iscoroutinefunction(self.func) or inspect.iscoroutinefunction(
+            resolved_function(self.func)
+        )
+
+    @property
+    def runs_inline(self) -> bool:
+        """Whether a synchronous call runs in the caller's thread: plain functions do."""
+        return not self.is_async
+
+    def __call__(self, **kwargs: Any) -> Any:
+        """Call the tool from synchronous code and wait for its result.
+
+        Raises:
+            ToolArgumentsError: The arguments do not fit the function.
+        """
+        return super().__call__(**kwargs)
+
+    async def acall(self, **kwargs: Any) -> Any:
+        """Call the tool from asynchronous code.
+
+        Raises:
+            ToolArgumentsError: The arguments do not fit the function.
+        """
+        return await super().acall(**kwargs)
+
+    def forward(self, **kwargs: Any) -> Any:
+        """Check the arguments and call the function in this thread."""
+        result = self.func(**self._checked(kwargs))
+        return run(result) if inspect.isawaitable(result) else result
+
+    async def aforward(self, **kwargs: Any) -> Any:
+        """Check the arguments and call the function."""
+        call = functools.partial(self.func, **self._checked(kwargs))
+        if self.is_async or not self.thread:
+            result = call()
+        else:
+            result = await in_worker(call)
+        return await result if inspect.isawaitable(result) else result
+
+    def _checked(self, kwargs: Inputs) -> Inputs:
+        """Check arguments against the schemas, then turn them into the annotated types."""
+        checked: Inputs = {}
+        for name, value in kwargs.items():
+            if name not in self.args and not self.has_kwargs:
+                self._refuse(f"Arg {name} is not in the tool's args.")
+            checked[name] = self._coerced(name, value)
+        missing = [n for n, s in self.args.items() if n not in kwargs and "default" not in s]
+        required = [n for n in missing if self._is_required(n)]
+        if required:
+            self._refuse(f"Arg {', '.join(required)} is missing.")
+        return checked
+
+    def _is_required(self, name: str) -> bool:
+        parameter = inspect.signature(self.func).parameters.get(name)
+        return parameter is not None and parameter.default is parameter.empty
+
+    def _coerced(self, name: str, value: Any) -> Any:
+        annotation = self.arg_types.get(name, Any)
+        if annotation is Any or annotation is inspect.Parameter.empty:
+            return value
+        try:
+            return pydantic.TypeAdapter[Any](annotation).validate_python(value)
+        except pydantic.errors.PydanticSchemaGenerationError:
+            return value
+        except pydantic.ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = "".join(f"[{part!r}]" for part in first["loc"])
+            self._refuse(f"Arg {name} is invalid: {name}{place} = {value!r}: {first['msg']}")
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise ToolArgumentsError(
+            f"{what} (tool {self.name!r})",
+            hint=f"{self.name!r} takes {json.dumps(self.args, default=str)}.",
+        )
+
+    def format_as_litellm_function_call(self) -> dict[str, Any]:
+        """Return the tool as an entry of ``tools=`` in OpenAI's Chat Completions request."""
+        required = [name for name, schema in self.args.items() if "default" not in schema]
+        return {
+            "type": "function",
+            "function": {
+                "name": self.name,
+                "description": self.desc,
+                "parameters": {
+                    "type": "object",
+                    "properties": self.args,
+                    "required": required,
+                },
+            },
+        }
+
+    def __trace_value__(self) -> str:
+        """Show only the name in traces."""
+        return self.name
+
+    def __str__(self) -> str:
+        """Describe the tool in one line, as the prompt of ReAct does."""
+        about = f", which does: {' '.join(self.desc.split())}" if self.desc else ""
+        return f"{self.name}{about}. It takes these arguments as JSON: {json.dumps(self.args)}"
+
+    def __repr__(self) -> str:
+        form = "async " if self.is_async else ""
+        return f"<Tool {self.name}({', '.join(self.args)}), {form}function>"
+
+
+def _merged(schemas: dict[str, Schema], given: dict[str, Any] | None) -> dict[str, Schema]:
+    """Let given schemas win; a pydantic model or type stands for its schema."""
+    if given is None:
+        return schemas
+    merged = dict(schemas)
+    for name, value in given.items():
+        merged[name] = cast("Schema", value) if isinstance(value, dict) else schema_of(value)
+    return merged
+
+
+def _name_of(func: Callable[..., Any], described: Callable[..., Any]) -> str:
+    named = getattr(func, "__name__", None)
+    if isinstance(named, str):
+        return named
+    if isinstance(func, functools.partial):
+        return getattr(described, "__name__", "tool")
+    return type(func).__name__
+
+
+def _description_of(func: Callable[..., Any], described: Callable[..., Any]) -> str:
+    is_plain = inspect.isroutine(func) or inspect.isclass(func)
+    text = inspect.getdoc(func) if is_plain else inspect.getdoc(described)
+    if not text and not is_plain and not isinstance(func, functools.partial):
+        text = inspect.getdoc(type(func))
+    return text or ""

@@ -1,0 +1,172 @@
+"""The boundary: the one place that opens spans.
+
+Every step of a call (module, predictor, LM, tool, adapter, decorated function) is a coroutine
+function that goes through `traced`. Whoever wants to see, count or export steps is an
+`Instrument` here; there is no second hook system.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from nbtool.errors import LoopError
+from nbtool.tracing.span import Kind, Run, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+T = TypeVar("T")
+_log = logging.getLogger("nbtool")
+
+
+class Instrument(Protocol):
+    """Watch the steps of calls.
+
+    Both methods are called in the middle of the watched program, on its thread: they must be
+    quick, must not block, and change nothing. An instrument that raises is logged and dropped;
+    the program never notices.
+    """
+
+    def opened(self, span: Span) -> None:
+        """Take note that a step starts; its inputs are there."""
+        ...
+
+    def closed(self, span: Span) -> None:
+        """Take note that a step has ended; output or error, and end are there."""
+        ...
+
+
+_current: ContextVar[Span | None] = ContextVar("nbtool_span", default=None)
+_scoped: ContextVar[tuple[Instrument, ...]] = ContextVar("nbtool_instruments", default=())
+_process_wide: tuple[Instrument, ...] = ()
+
+
+def current_span() -> Span | None:
+    """Return the step that the calling code is part of, if any."""
+    return _current.get()
+
+
+def install(instrument: Instrument) -> None:
+    """Let an instrument watch every step of this process from now on."""
+    global _process_wide  # noqa: PLW0603 - read without a lock on the hot path, swapped whole
+    if instrument not in _process_wide:
+        _process_wide = (*_process_wide, instrument)
+
+
+def uninstall(instrument: Instrument) -> None:
+    """Undo `install`; nothing happens where it was not installed."""
+    global _process_wide  # noqa: PLW0603 - as in `install`
+    _process_wide = tuple(i for i in _process_wide if i is not instrument)
+
+
+@contextlib.contextmanager
+def watching(instrument: Instrument) -> Iterator[None]:
+    """Let an instrument watch the root calls that start inside the ``with`` block.
+
+    Tasks and threads started inside are included; a call that started inside is watched to its
+    end, also when that comes after the block.
+    """
+    token = _scoped.set((*_scoped.get(), instrument))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # closed in another Context, which has no layer
+            _scoped.reset(token)
+
+
+async def traced(
+    kind: Kind, name: str, fn: Callable[..., Awaitable[T]], inputs: dict[str, Any]
+) -> T:
+    """Run one step of a call inside a span of its own.
+
+    Args:
+        kind: What sort of step it is.
+        name: Whose step it is.
+        fn: The step itself, called as ``fn(**inputs)``.
+        inputs: Its arguments by name.
+
+    Returns:
+        What `fn` returned.
+    """
+    parent = _current.get()
+    if parent is not None:
+        run = parent.run
+    else:
+        scoped = _scoped.get()
+        if not scoped and not _process_wide:
+            return await fn(**inputs)
+        run = Run(scoped)
+    span = Span(run, parent, kind, name, inputs)
+    token = _current.set(span)
+    if _process_wide or run.instruments:
+        _tell_opened(span)
+    try:
+        output = span.output = await fn(**inputs)
+    except BaseException as error:
+        span.error = error
+        raise
+    else:
+        return output
+    finally:
+        span.end_s = time.perf_counter()
+        with contextlib.suppress(ValueError):  # a coroutine may be closed in another Context
+            _current.reset(token)
+        if _process_wide or run.instruments:
+            _tell_closed(span)
+
+
+def traced_inline(kind: Kind, name: str, fn: Callable[..., T], inputs: dict[str, Any]) -> T:
+    """Run a synchronous step in a span, on the caller's own stack and without a loop.
+
+    The body waits for nothing, so `traced` runs through in one go; pdb, signals, sqlite
+    connections and thread-bound objects work in it as without us.
+
+    Args:
+        kind: What sort of step it is.
+        name: Whose step it is.
+        fn: The step itself, called as ``fn(**inputs)``.
+        inputs: Its arguments by name.
+
+    Returns:
+        What `fn` returned.
+    """
+
+    async def body(**given: Any) -> T:  # noqa: RUF029 - gives plain code the shape of a step
+        return fn(**given)
+
+    step = traced(kind, name, body, inputs)
+    try:
+        step.send(None)
+    except StopIteration as end:
+        return end.value
+    step.close()
+    raise LoopError(
+        f"The synchronous step {name!r} would have to wait.",
+        hint="Call its asynchronous form and await it.",
+    )
+
+
+def _tell_opened(span: Span) -> None:
+    for instrument in (*_process_wide, *span.run.instruments):
+        try:
+            instrument.opened(span)
+        except Exception:  # noqa: BLE001 - a watcher must never break what it watches
+            _drop(instrument, span.run)
+
+
+def _tell_closed(span: Span) -> None:
+    for instrument in (*_process_wide, *span.run.instruments):
+        try:
+            instrument.closed(span)
+        except Exception:  # noqa: BLE001 - as in `_tell_opened`
+            _drop(instrument, span.run)
+
+
+def _drop(instrument: Instrument, run: Run) -> None:
+    _log.exception("The instrument %r failed and watches no more.", type(instrument).__name__)
+    uninstall(instrument)
+    run.instruments = tuple(i for i in run.instruments if i is not instrument)

@@ -1,0 +1,79 @@
+"""`@traced`: a user's own function as a step of the trace."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
+
+from nbtool.tracing import boundary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@overload
+def traced(function: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def traced(*, name: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def traced(function: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
+    """Show calls of a function as steps of the trace.
+
+    Args:
+        function: An ``async def`` or plain function.
+        name: Shown name; the function's own by default.
+
+    Returns:
+        A function of the same signature and kind.
+
+    Raises:
+        TypeError: It is a generator function, whose call is not one step.
+
+    Example:
+        >>> import nbtool
+        >>> @nbtool.traced
+        ... def double(x):
+        ...     return 2 * x
+        >>> with nbtool.trace() as t:
+        ...     double(4)
+        8
+        >>> t.spans[0].name, t.spans[0].inputs, t.spans[0].output
+        ('double', {'x': 4}, 8)
+    """
+    if function is None:
+        return functools.partial(_wrap, name=name)
+    return _wrap(function, name=name)
+
+
+def _wrap(function: Callable[..., Any], *, name: str | None) -> Callable[..., Any]:
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"@traced was put on the generator function {function.__qualname__!r}. "
+            "Decorate the function that consumes it."
+        )
+    shown = name or function.__name__
+    signature = inspect.signature(function)
+
+    def bind(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        return dict(signature.bind(*args, **kwargs).arguments)
+
+    def call(**inputs: Any) -> Any:
+        bound = inspect.BoundArguments(signature, cast("Any", inputs))
+        return function(*bound.args, **bound.kwargs)
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def async_step(*args: Any, **kwargs: Any) -> Any:
+            return await boundary.traced("function", shown, call, bind(args, kwargs))
+
+        return async_step
+
+    @functools.wraps(function)
+    def sync_step(*args: Any, **kwargs: Any) -> Any:
+        return boundary.traced_inline("function", shown, call, bind(args, kwargs))
+
+    return sync_step

@@ -1,0 +1,255 @@
+"""`SpanRecord`: what is kept of a step, and the only form in which it leaves the recorder.
+
+The values are held as snapshots; every public way to them scrubs secrets first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbtool.tracing.scrub import known_secrets, scrub, scrub_text
+from nbtool.tracing.snapshot import Meter, Opaque, plain, snapshot
+from nbtool.tracing.span import Kind, Span, Status, unix_time_s
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_PACKAGE = str(Path(__file__).parent.parent)
+_TRACEBACK_FRAMES = 20
+_RECORD_BYTES = 600  # an empty record with its slots, measured by tracemalloc
+
+_remembered: set[str] = set()
+_SECRET_CHARS = 12  # shorter ones, and plain words, would blank ordinary text
+
+
+def remember_secret(value: object) -> None:
+    """Hide an exact text wherever it turns up in a trace, such as the key of an LM.
+
+    Args:
+        value: The text; anything else, and texts below 12 characters, are ignored.
+    """
+    if isinstance(value, str) and len(value) >= _SECRET_CHARS and not value.isalpha():
+        _remembered.add(value)
+
+
+def secrets_in_use() -> tuple[str, ...]:
+    """Return the exact texts to hide now: keys in the environment, and remembered ones."""
+    found = {*known_secrets(os.environ), *_remembered}
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ErrorRecord:
+    """What is kept of an exception.
+
+    Attributes:
+        type: Class name, with its module unless that is builtins.
+        message: ``str`` of the exception, scrubbed.
+        traceback: Frames of user code, innermost last, scrubbed; empty where an inner step has it.
+        code: The stable code of an error of ours.
+    """
+
+    type: str
+    message: str
+    traceback: str = ""
+    code: str | None = None
+
+    @classmethod
+    def of(cls, error: BaseException, span_id: int) -> ErrorRecord:
+        """Take what is worth keeping, without keeping frames alive."""
+        kind = type(error)
+        name = kind.__qualname__
+        if kind.__module__ != "builtins":
+            name = f"{kind.__module__}.{name}"
+        secrets = secrets_in_use()
+        text = ""
+        if _seen_first_by(error) in (None, span_id):
+            _mark_seen(error, span_id)
+            text = scrub_text(_user_traceback(error.__traceback__), secrets=secrets)
+        return cls(name, scrub_text(_text_of(error), secrets=secrets), text, _code_of(error))
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as failure:  # noqa: BLE001 - a user's __str__ may do anything
+        return f"<its __str__ raised {type(failure).__name__}>"
+
+
+def _code_of(error: BaseException) -> str | None:
+    code = getattr(error, "code", None)
+    return code if isinstance(code, str) else None
+
+
+def _seen_first_by(error: BaseException) -> int | None:
+    return getattr(error, "__nbtool_span__", None)
+
+
+def _mark_seen(error: BaseException, span_id: int) -> None:
+    try:
+        error.__nbtool_span__ = span_id  # type: ignore[attr-defined] # one attribute of ours
+    except AttributeError:
+        return  # an exception class with slots: each step then shows the traceback
+
+
+def _user_traceback(where: TracebackType | None) -> str:
+    frames = traceback.extract_tb(where)
+    users = [frame for frame in frames if not frame.filename.startswith(_PACKAGE)]
+    return "".join(traceback.format_list(users[-_TRACEBACK_FRAMES:]))
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class SpanRecord:
+    """One recorded step; read-only for its users.
+
+    Attributes:
+        id: Unique in the process that recorded it, in the order of opening.
+        parent_id: Id of the step that this one is part of; None for a root.
+        kind: What sort of step it is.
+        name: Whose step it is.
+        start_s: Seconds since 1970.
+        end_s: The same; None while the step runs.
+        status: ``"running"``, ``"ok"``, ``"error"`` or ``"cancelled"``.
+        error: What was raised, scrubbed.
+        usage: Token counts as the provider names them.
+        cost_usd: Price of this step's own request; None where unknown.
+        size_bytes: Roughly what the record takes in memory.
+    """
+
+    id: int
+    parent_id: int | None
+    kind: Kind
+    name: str
+    start_s: float
+    end_s: float | None = None
+    status: Status = "running"
+    error: ErrorRecord | None = None
+    usage: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
+    cost_usd: float | None = None
+    size_bytes: int = _RECORD_BYTES
+    _inputs: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any], repr=False)
+    _output: Any = dataclasses.field(default=None, repr=False)
+    _attributes: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any], repr=False)
+    _arrived: list[str] | None = dataclasses.field(default=None, repr=False)
+
+    @classmethod
+    def opening(cls, span: Span) -> SpanRecord:
+        """Record what is known when a step opens."""
+        meter = Meter()
+        inputs = snapshot(span.inputs, meter)
+        parent = span.parent
+        return cls(
+            id=span.id,
+            parent_id=parent.id if parent is not None else None,
+            kind=span.kind,
+            name=span.name,
+            start_s=unix_time_s(span.start_s),
+            size_bytes=_RECORD_BYTES + meter.bytes,
+            _inputs=inputs,
+        )
+
+    def close(self, span: Span) -> None:
+        """Record what is known when the step has ended."""
+        meter = Meter()
+        self._output = snapshot(span.output, meter)
+        if span.attributes:
+            self._attributes = snapshot(span.attributes, meter)
+        if span.usage:
+            self.usage = dict(span.usage)
+        self.cost_usd = span.cost_usd
+        self._arrived = None
+        if span.error is not None:
+            self.error = ErrorRecord.of(span.error, span.id)
+            meter.bytes += len(self.error.message) + len(self.error.traceback)
+        self.status = _status_of(span.error)
+        self.size_bytes += meter.bytes
+        self.end_s = unix_time_s(span.end_s if span.end_s is not None else span.start_s)
+
+    def show_arriving(self, pieces: list[str]) -> None:
+        """Show an answer while it arrives; `pieces` goes on growing."""
+        self._arrived = pieces
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Arguments by name, JSON-like, scrubbed."""
+        return scrub(plain(self._inputs), secrets=secrets_in_use())
+
+    @property
+    def output(self) -> Any:
+        """What the step returned, JSON-like, scrubbed."""
+        return scrub(plain(self._output), secrets=secrets_in_use())
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Further facts by name, JSON-like, scrubbed."""
+        return scrub(plain(self._attributes), secrets=secrets_in_use())
+
+    @property
+    def arrived(self) -> str:
+        """Text of the answer so far while an LM streams, scrubbed as a whole."""
+        return scrub_text("".join(self._arrived or ()), secrets=secrets_in_use())
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds from opening to closing; None while it runs."""
+        return None if self.end_s is None else self.end_s - self.start_s
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether the output is an object without a JSON form."""
+        return isinstance(self._output, Opaque)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON-like values, scrubbed; fields without a value are left out."""
+        values: dict[str, Any] = {
+            "id": self.id,
+            "parent_id": self.parent_id,
+            "kind": self.kind,
+            "name": scrub_text(self.name, secrets=secrets_in_use()),
+            "start_s": self.start_s,
+            "end_s": self.end_s,
+            "status": self.status,
+            "inputs": self.inputs,
+            "output": self.output,
+            "error": dataclasses.asdict(self.error) if self.error else None,
+            "usage": self.usage,
+            "cost_usd": self.cost_usd,
+            "attributes": self.attributes,
+        }
+        return {name: value for name, value in values.items() if value not in (None, {})}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> SpanRecord:
+        """Rebuild a record from `to_json`; KeyError or TypeError where it is none."""
+        error = values.get("error")
+        return cls(
+            id=values["id"],
+            parent_id=values.get("parent_id"),
+            kind=values["kind"],
+            name=values["name"],
+            start_s=values["start_s"],
+            end_s=values.get("end_s"),
+            status=values["status"],
+            error=ErrorRecord(**error) if error else None,
+            usage=values.get("usage", {}),
+            cost_usd=values.get("cost_usd"),
+            _inputs=values.get("inputs", {}),
+            _output=values.get("output"),
+            _attributes=values.get("attributes", {}),
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A pickle leaves the process, so it must be scrubbed like every export.
+        return (SpanRecord.from_json, (self.to_json(),))
+
+
+def _status_of(error: BaseException | None) -> Status:
+    if error is None:
+        return "ok"
+    # Known by name: importing asyncio here would cost every `import nbtool` 40 ms.
+    is_cancel = any(c.__name__ in ("CancelledError", "GeneratorExit") for c in type(error).__mro__)
+    return "cancelled" if is_cancel else "error"

@@ -1,0 +1,113 @@
+"""`Span`: one step of a call while it happens, and `Run`: what the spans of one call share."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from nbtool.tracing.boundary import Instrument
+    from nbtool.tracing.record import SpanRecord
+
+Kind = Literal["module", "predict", "lm", "tool", "adapter", "function"]
+"""What a step is: a user's module, a predictor, a request to an LM, a tool call, one direction
+of an adapter, or a function that a user decorated."""
+
+Status = Literal["running", "ok", "error", "cancelled"]
+
+_next_id = itertools.count(1).__next__
+
+# Spans are timed by the monotonic clock; this anchors them in calendar time.
+_EPOCH_S = time.time() - time.perf_counter()
+
+
+def unix_time_s(perf_counter_s: float) -> float:
+    """Turn a reading of `time.perf_counter` into seconds since 1970."""
+    return _EPOCH_S + perf_counter_s
+
+
+class Run:
+    """Hold what all spans of one root call share, and what may change while it runs.
+
+    It is made when the outermost step opens, and every task and thread below inherits it through
+    the current span. So a watcher can be attached to a chain that already runs: a ContextVar set
+    later would never reach its tasks.
+
+    Args:
+        instruments: Watchers of this call, beside the process-wide ones.
+
+    Attributes:
+        wants_tokens: Somebody looks at answers while they arrive, so LMs shall stream.
+    """
+
+    __slots__ = ("instruments", "wants_tokens")
+
+    def __init__(self, instruments: tuple[Instrument, ...] = ()) -> None:
+        self.instruments = instruments
+        self.wants_tokens = any(getattr(i, "wants_tokens", False) for i in instruments)
+
+
+class Span:
+    """Be one step of a call: what went in, what came out, when, and inside which other step.
+
+    Instruments see the live object, raw values included; whatever leaves the process goes
+    through `SpanRecord`, which scrubs.
+
+    Attributes:
+        id: Unique in this process, in the order of opening.
+        parent: The step that this one is part of; None for a root.
+        run: Shared by all spans of the root call.
+        kind: What sort of step it is.
+        name: Whose step it is, e.g. a class or tool name.
+        inputs: Arguments by name.
+        start_s: `time.perf_counter` at opening.
+        end_s: The same at closing; None while it runs.
+        output: What the step returned.
+        error: What the step raised.
+        usage: Token counts as the provider names them, e.g. ``prompt_tokens``.
+        cost_usd: Price of this step's own request; None where unknown.
+        attributes: Further facts, JSON-like, e.g. ``{"model": "openai/gpt-4o-mini"}``.
+        arrived: Text of the answer so far, in pieces, while an LM streams.
+        record: The recorder's entry for this span, shared by all recorders.
+    """
+
+    __slots__ = (
+        "arrived", "attributes", "cost_usd", "end_s", "error", "id", "inputs", "kind", "name",
+        "output", "parent", "record", "run", "start_s", "usage",
+    )  # fmt: skip
+
+    def __init__(
+        self, run: Run, parent: Span | None, kind: Kind, name: str, inputs: dict[str, Any]
+    ) -> None:
+        self.id = _next_id()
+        self.run = run
+        self.parent = parent
+        self.kind: Kind = kind
+        self.name = name
+        self.inputs = inputs
+        self.start_s = time.perf_counter()
+        self.end_s: float | None = None
+        self.output: Any = None
+        self.error: BaseException | None = None
+        self.usage: dict[str, int] | None = None
+        self.cost_usd: float | None = None
+        self.attributes: dict[str, Any] | None = None
+        self.arrived: list[str] | None = None
+        self.record: SpanRecord | None = None
+
+    def annotate(self, **attributes: Any) -> None:
+        """Add facts to the step, JSON-like values by name."""
+        self.attributes = {**(self.attributes or {}), **attributes}
+
+    def arrive(self, text: str) -> None:
+        """Take up the next piece of an answer that an LM streams."""
+        if self.arrived is None:
+            self.arrived = []
+            if self.record is not None:
+                self.record.show_arriving(self.arrived)
+        self.arrived.append(text)
+
+    def __repr__(self) -> str:
+        state = "running" if self.end_s is None else f"{self.end_s - self.start_s:.3f} s"
+        return f"<Span {self.id} {self.kind} {self.name!r} {state}>"
