@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nbtool.runtime.door import run
 from nbtool.runtime.threads import in_worker
+from nbtool.tracing import process  # noqa: F401 # pyright: ignore[reportUnusedImport] - steps are recorded from now on
 from nbtool.tracing.boundary import traced, traced_inline
 
 if TYPE_CHECKING:

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import ast
 import builtins
-import datetime
+import datetime as dt
 import enum
 import inspect
-import operator
 import sys
 import types
 import typing
 from difflib import get_close_matches
 from functools import partial, reduce
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -82,7 +81,7 @@ def type_text(annotation: Any) -> str:
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if isinstance(annotation, list):  # the parameters of a Callable
-        return f"[{', '.join(map(type_text, typing.cast(list[Any], annotation)))}]"
+        return f"[{', '.join(map(type_text, cast(list[Any], annotation)))}]"
     if origin is None:
         return _name_of(annotation)
     if origin is Annotated:
@@ -142,10 +141,8 @@ def _quoted(node: ast.Constant, text: str, meanings: Meanings) -> Any:
 
 def _built(node: ast.expr, meanings: Meanings) -> Any:
     match node:
-        case ast.Constant(value=None):
-            return types.NoneType
-        case ast.Constant(value=types.EllipsisType()):
-            return ...
+        case ast.Constant(value=None | types.EllipsisType()):
+            return types.NoneType if node.value is None else ...
         case ast.Constant(value=str(text)):  # a forward reference
             return _quoted(node, text, meanings)
         case ast.Name() | ast.Attribute():
@@ -163,7 +160,7 @@ def _built(node: ast.expr, meanings: Meanings) -> Any:
 def _union(node: ast.BinOp, meanings: Meanings) -> Any:
     sides = _built(node.left, meanings), _built(node.right, meanings)
     try:
-        return operator.or_(*sides)
+        return sides[0] | sides[1]
     except TypeError as exc:
         raise _unreadable(node, f"{ast.unparse(node)!r} is no type: {exc}.") from None
 
@@ -232,7 +229,7 @@ def _namespaces(custom_types: Mapping[str, object]) -> Iterator[Mapping[str, Any
         yield frame.f_locals
         yield frame.f_globals
     yield vars(typing)
-    yield vars(datetime)
+    yield vars(dt)
     for frame in frames:
         yield frame.f_locals
         yield frame.f_globals

@@ -12,7 +12,7 @@ import warnings
 from copy import copy
 from difflib import get_close_matches
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from pydantic.fields import Field, FieldInfo
 
@@ -66,9 +66,6 @@ def OutputField(**kwargs: Any) -> Any:  # noqa: N802 - as InputField
 
     Returns:
         A pydantic `FieldInfo`.
-
-    Source:
-        Keywords and the keys of `json_schema_extra` as in DSPy.
     """
     return _declared("output", kwargs)
 
@@ -98,13 +95,10 @@ def extras_of(field: FieldInfo) -> dict[str, Any]:
     """Return the keys that a field carries beside pydantic's own.
 
     Args:
-        field: Any field of pydantic.
-
-    Returns:
-        The field's own dict; an empty one where the field has none or computes it by a function.
+        field: Any field of pydantic; one that has no dict of extras gives an empty one.
     """
     extra = field.json_schema_extra
-    return extra if isinstance(extra, dict) else {}
+    return cast(dict[str, Any], extra) if isinstance(extra, dict) else {}
 
 
 def bound(field: FieldInfo, name: str, annotation: Any = None, **extras: Any) -> FieldInfo:
@@ -119,7 +113,7 @@ def bound(field: FieldInfo, name: str, annotation: Any = None, **extras: Any) ->
         **extras: Keys to set, e.g. `desc`.
     """
     untyped = annotation is None and (field.annotation is None or is_untyped(field))
-    type_ = annotation or field.annotation or str
+    type_: Any = annotation or field.annotation or str
     source = copy(field)
     source.metadata = list(field.metadata)  # pydantic 2.10 extends it in place
     own = FieldInfo.from_annotated_attribute(type_, source)

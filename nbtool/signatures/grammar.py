@@ -64,7 +64,7 @@ class _Reader:
         elif typo := _ARROW_TYPO.search(self._masked):
             at, hint = typo.start(), f"did you mean `->` instead of `{typo[0]}`?"
         else:
-            at, hint = len(self._text), "name the outputs too, as in `question -> answer`."
+            at, hint = len(self._text), "name inputs and outputs, as in `question -> answer`."
         raise self._error(at, ", must contain exactly one '->'.", hint)
 
     def _side(self, side: str, start: int, end: int) -> FieldTypes:
@@ -119,8 +119,11 @@ class _Reader:
         if not text.strip():
             hint = "write a type after the colon, or leave the colon out for text."
             raise self._error(at, ": a type is missing.", hint)
+        if "=" in self._masked[begin:end]:
+            hint = "declare defaults in the class form: `k: int = InputField(default=3)`."
+            raise self._error(self._masked.index("=", begin), ": a text has no defaults.", hint)
         try:
-            return read_type(re.sub(r"\s", " ", text), self._custom_types)
+            return read_type(re.sub(r"\s", " ", text.strip()), self._custom_types)
         except UnreadableTypeError as exc:
             raise self._error(at + exc.at, f": {exc.problem}", exc.hint) from None
 

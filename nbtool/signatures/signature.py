@@ -8,39 +8,44 @@ from __future__ import annotations
 
 import copyreg
 import inspect
-import reprlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache, reduce
-from types import FrameType, SimpleNamespace
-from typing import Annotated, Any, ClassVar, TypeAlias, cast, get_origin, get_type_hints
+from collections.abc import Mapping
+from typing import Any, cast
 
 from pydantic.fields import FieldInfo
 
 from nbtool.errors import SignatureError
-from nbtool.signatures.annotations import is_type, type_text
+from nbtool.signatures.declarations import (
+    FieldDeclarationError,
+    Fields,
+    declared_field,
+    fields_of,
+    fields_of_body,
+)
 from nbtool.signatures.fields import (
-    InputField,
-    OutputField,
     Role,
     bound,
     extras_of,
-    is_untyped,
+    infer_prefix,
     pydantic_keywords,
     role_of,
 )
-from nbtool.signatures.grammar import parse_signature
+from nbtool.signatures.inputs import validate_inputs, with_defaults
+from nbtool.signatures.wording import default_instructions, summary
 
-Fields: TypeAlias = dict[str, FieldInfo]
+__all__ = [
+    "FieldDeclarationError",
+    "FieldNotFoundError",
+    "Signature",
+    "SignatureMeta",
+    "ensure_signature",
+    "infer_prefix",
+    "make_signature",
+    "validate_inputs",
+    "with_defaults",
+]
 
 _TEXT_NAME = "StringSignature"
-_shown = reprlib.Repr(maxstring=200, maxother=200)
-
-
-class FieldDeclarationError(SignatureError, TypeError):
-    """Say that a field of a signature was not made by `InputField` or `OutputField`."""
-
-    code = "field_declaration"
 
 
 class FieldNotFoundError(SignatureError, KeyError):
@@ -54,40 +59,38 @@ class SignatureMeta(type):
 
     _fields: Fields
 
-    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> SignatureMeta:
-        """Collect the fields of a class statement; the class itself keeps the rest of its body."""
-        declared = {k: v for k, v in namespace.items() if isinstance(v, FieldInfo)}
-        rest = {k: v for k, v in namespace.items() if k not in declared}
-        cls = super().__new__(mcs, name, bases, rest)
-        hints = _annotations(cls, inspect.currentframe())
-        _refuse_undeclared(name, hints, namespace)
-        inherited = [base for base in reversed(bases) if isinstance(base, SignatureMeta)]
-        own = {k: _checked(field, k, hints.get(k)) for k, field in declared.items()}
-        fields = reduce(lambda all_, base: {**all_, **base.fields}, inherited, cast(Fields, {}))
-        cls._fields = _inputs_first({**{k: bound(f, k) for k, f in fields.items()}, **own})
-        if not rest.get("__doc__"):
-            cls.__doc__ = _inherited_instructions(bases) or _default_instructions(cls)
+    def __new__(mcs, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> SignatureMeta:
+        """Take the fields out of a class statement and leave the rest to Python."""
+        kept = {k: v for k, v in body.items() if not isinstance(v, FieldInfo)}
+        cls = super().__new__(mcs, name, bases, kept)
+        frame = inspect.currentframe()
+        parents = [base for base in bases if isinstance(base, SignatureMeta)]
+        fields = {k: bound(f, k) for base in reversed(parents) for k, f in base.fields.items()}
+        fields |= fields_of_body(cls, body, frame and frame.f_back)
+        ranked = sorted(fields, key=lambda k: role_of(fields[k]) == "output")
+        cls._fields = {k: fields[k] for k in ranked}
+        if cls.__doc__ is None:
+            cls.__doc__ = _instructions_of(parents) or _default_instructions(cls)
         return cls
 
     def __call__(
         cls,
-        signature: str | Mapping[str, Any] | type[Signature],
+        signature: str | Mapping[str, Any] | type[Signature] = "",
         instructions: str | None = None,
         *,
         signature_name: str = _TEXT_NAME,
         custom_types: Mapping[str, Any] | None = None,
+        **inputs: Any,
     ) -> type[Signature]:
-        """Make a signature class: see `make_signature`, which has the same arguments.
-
-        Raises:
-            SignatureError: As `make_signature`; or a subclass is called.
-        """
+        """Make a signature class from a text or a dict: see `make_signature`."""
         if cls is not Signature:
             hint = f"give it to a predictor: Predict({cls.__name__})(...)."
-            raise SignatureError(f"{cls.__name__} describes a call and has no instances.", hint=hint)
-        return make_signature(
-            signature, instructions, signature_name=signature_name, custom_types=custom_types
-        )
+            raise SignatureError(
+                f"{cls.__name__} describes a call: it has no instances.", hint=hint
+            )
+        if inputs:
+            raise TypeError(f"Signature() has no arguments {list(inputs)}")
+        return make_signature(signature, instructions, signature_name, custom_types)
 
     @property
     def instructions(cls) -> str:
@@ -127,14 +130,7 @@ class SignatureMeta(type):
         return sorted({*super().__dir__(), *properties})
 
     def __repr__(cls) -> str:
-        inputs, outputs = (
-            ", ".join(f"{name}: {type_text(field.annotation)}" for name, field in side.items())
-            for side in (cls.input_fields, cls.output_fields)
-        )
-        lines = [f"{cls.__name__}({inputs} -> {outputs})".replace("( ", "(").replace(" )", ")")]
-        lines += [f"    {line}".rstrip() for line in cls.instructions.splitlines()]
-        lines += [f"  {role_of(f)} {name}: {_described(f)}" for name, f in cls._fields.items()]
-        return "\n".join(lines)
+        return summary(cls.__name__, cls._fields, cls.instructions)
 
 
 class Signature(metaclass=SignatureMeta):
@@ -159,7 +155,7 @@ class Signature(metaclass=SignatureMeta):
         Args:
             instructions: What to do with the inputs.
         """
-        return _edited(cls, cls._fields, instructions)
+        return _edited(cls, cls.fields, instructions)
 
     @classmethod
     def append_instructions(cls, instructions: str) -> type[Signature]:
@@ -169,12 +165,10 @@ class Signature(metaclass=SignatureMeta):
             instructions: The paragraph; an empty one changes nothing.
         """
         parts = (cls.instructions, inspect.cleandoc(instructions))
-        return _edited(cls, cls._fields, "\n\n".join(filter(None, parts)))
+        return _edited(cls, cls.fields, "\n\n".join(filter(None, parts)))
 
     @classmethod
-    def with_updated_fields(
-        cls, name: str, type_: Any = None, **kwargs: Any
-    ) -> type[Signature]:
+    def with_updated_fields(cls, name: str, type_: Any = None, **kwargs: Any) -> type[Signature]:
         """Return the signature with another description or type of one field.
 
         Args:
@@ -186,14 +180,14 @@ class Signature(metaclass=SignatureMeta):
             FieldNotFoundError: There is no such field.
             SignatureError: A keyword is one of pydantic's, e.g. `default` or `gt`.
         """
-        if name not in cls._fields:
-            hint = f"the fields are {list(cls._fields)}."
+        if name not in cls.fields:
+            hint = f"the fields are {list(cls.fields)}."
             raise FieldNotFoundError(f"{cls.__name__} has no field {name!r}.", hint=hint)
         if refused := [k for k in kwargs if k in pydantic_keywords()]:
             hint = f"use delete({name!r}) and insert(...) with a new InputField or OutputField."
             raise SignatureError(f"An update cannot change {refused} of {name!r}.", hint=hint)
-        field = bound(cls._fields[name], name, _checked_type(type_, name), **kwargs)
-        return _edited(cls, {**cls._fields, name: field})
+        field = bound(declared_field(name, cls.fields[name], type_), name, **kwargs)
+        return _edited(cls, {**cls.fields, name: field})
 
     @classmethod
     def prepend(cls, name: str, field: FieldInfo, type_: Any = None) -> type[Signature]:
@@ -206,9 +200,7 @@ class Signature(metaclass=SignatureMeta):
         return cls.insert(-1, name, field, type_)
 
     @classmethod
-    def insert(
-        cls, index: int, name: str, field: FieldInfo, type_: Any = None
-    ) -> type[Signature]:
+    def insert(cls, index: int, name: str, field: FieldInfo, type_: Any = None) -> type[Signature]:
         """Return the signature with a field more.
 
         A field that has the same name is replaced.
@@ -223,8 +215,8 @@ class Signature(metaclass=SignatureMeta):
             SignatureError: The index is out of range.
             FieldDeclarationError: The field was made otherwise.
         """
-        new = _checked(field, name, type_)
-        same = [n for n, f in cls._fields.items() if role_of(f) == role_of(new) and n != name]
+        new = declared_field(name, field, type_)
+        same = [n for n, f in cls.fields.items() if role_of(f) == role_of(new) and n != name]
         place = index + len(same) + 1 if index < 0 else index
         if not 0 <= place <= len(same):
             raise SignatureError(
@@ -234,7 +226,7 @@ class Signature(metaclass=SignatureMeta):
                 hint=f"the {role_of(new)} fields are {same}.",
             )
         same.insert(place, name)
-        fields = {**cls._fields, name: new}
+        fields = {**cls.fields, name: new}
         others = [n for n in fields if n not in same]
         return _edited(cls, {n: fields[n] for n in [*same, *others]})
 
@@ -245,7 +237,7 @@ class Signature(metaclass=SignatureMeta):
         Args:
             name: Name of the field; one that is not there changes nothing.
         """
-        return _edited(cls, {k: v for k, v in cls._fields.items() if k != name})
+        return _edited(cls, {k: v for k, v in cls.fields.items() if k != name})
 
     @classmethod
     def equals(cls, other: object) -> bool:
@@ -256,11 +248,8 @@ class Signature(metaclass=SignatureMeta):
         """
         if not isinstance(other, SignatureMeta):
             return False
-        mine, theirs = (
-            [(name, repr(f), f.annotation, extras_of(f)) for name, f in each.fields.items()]
-            for each in (cls, other)
-        )
-        return cls.instructions == other.instructions and mine == theirs
+        same_text = cls.instructions == other.instructions
+        return same_text and _compared(cls.fields) == _compared(other.fields)
 
     @classmethod
     def dump_state(cls) -> dict[str, Any]:
@@ -272,7 +261,7 @@ class Signature(metaclass=SignatureMeta):
         Source:
             The shape of DSPy's state files.
         """
-        extras = [extras_of(field) for field in cls._fields.values()]
+        extras = [extras_of(field) for field in cls.fields.values()]
         texts = [{"prefix": extra["prefix"], "description": extra["desc"]} for extra in extras]
         return {"instructions": cls.instructions, "fields": texts}
 
@@ -287,13 +276,13 @@ class Signature(metaclass=SignatureMeta):
             SignatureError: The state has not as many fields as the signature.
         """
         saved = state["fields"]
-        if len(saved) != len(cls._fields):
+        if len(saved) != len(cls.fields):
             hint = "load it into the signature that it was saved from."
-            what = f"The state has {len(saved)} fields, {cls.__name__} has {list(cls._fields)}."
+            what = f"The state has {len(saved)} fields, {cls.__name__} has {list(cls.fields)}."
             raise SignatureError(what, hint=hint)
         fields = {
             name: bound(field, name, prefix=texts["prefix"], desc=texts["description"])
-            for (name, field), texts in zip(cls._fields.items(), saved, strict=True)
+            for (name, field), texts in zip(cls.fields.items(), saved, strict=True)
         }
         return _edited(cls, fields, state["instructions"])
 
@@ -319,14 +308,11 @@ def make_signature(
     """
     if isinstance(signature, SignatureMeta):
         return signature if instructions is None else signature.with_instructions(instructions)
-    if isinstance(signature, str):
-        declared = _fields_of_text(signature, custom_types)
-    elif isinstance(signature, Mapping):
-        declared = {k: _fields_of_entry(k, entry) for k, entry in signature.items()}
-    else:
-        hint = "give a text such as 'question -> answer', a dict of fields or a class."
-        raise SignatureError(f"{signature!r} is no signature.", hint=hint)
-    return _made(signature_name, __name__, declared, instructions)
+    if isinstance(signature, str | Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        fields = fields_of(signature, custom_types)
+        return _made(signature_name, __name__, fields, instructions)
+    hint = "give a text such as 'question -> answer', a dict of fields or a class."
+    raise SignatureError(f"{signature!r} is no signature.", hint=hint)
 
 
 def ensure_signature(
@@ -351,3 +337,46 @@ def ensure_signature(
         what = "Don't specify instructions when initializing with a Signature"
         raise SignatureError(what, hint=hint)
     return make_signature(signature, instructions)
+
+
+def _made(name: str, module: str, fields: Fields, instructions: str | None) -> type[Signature]:
+    body = {**fields, "__module__": module, "__doc__": instructions}
+    return cast(type[Signature], SignatureMeta(name, (Signature,), body))
+
+
+def _edited(
+    signature: type[Signature], fields: Fields, instructions: str | None = None
+) -> type[Signature]:
+    text = signature.instructions if instructions is None else instructions
+    return _made(signature.__name__, signature.__module__, fields, text)
+
+
+def _default_instructions(signature: SignatureMeta) -> str:
+    return default_instructions(signature.input_fields, signature.output_fields)
+
+
+def _instructions_of(parents: list[SignatureMeta]) -> str:
+    # A text that only lists the parent's fields would not mention the fields of the subclass.
+    texts = (p.instructions for p in parents if p.instructions != _default_instructions(p))
+    return next(filter(None, texts), "")
+
+
+def _compared(fields: Fields) -> list[tuple[Any, ...]]:
+    return [
+        (name, field.annotation, extras_of(field), field.metadata, repr(field.default))
+        for name, field in fields.items()
+    ]
+
+
+def _reduced(cls: SignatureMeta) -> str | tuple[Any, ...]:
+    """Pickle a class by name where that leads back to it, and by its fields elsewhere."""
+    named: Any = sys.modules.get(cls.__module__)
+    for name in cls.__qualname__.split("."):
+        named = getattr(named, name, None)
+    if named is cls:
+        return cls.__qualname__
+    return _made, (cls.__name__, cls.__module__, cls.fields, cls.instructions)
+
+
+# Pickle asks this table before it decides that a class is a name to be imported.
+copyreg.pickle(SignatureMeta, _reduced)

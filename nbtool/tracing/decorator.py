@@ -6,7 +6,7 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
-from nbtool.tracing import boundary
+from nbtool.tracing import boundary, process  # noqa: F401 - process: records from now on
 
 if TYPE_CHECKING:
     from collections.abc import Callable

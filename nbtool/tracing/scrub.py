@@ -22,6 +22,7 @@ from nbtool.tracing.secret_text import (
 
 HIDDEN = "<hidden>"
 MAX_DEPTH = 64
+_PLAIN = frozenset({int, float, bool, complex, type(None)})
 _ATOMS = (str, bytes, int, float)
 _PAIR = 2
 
@@ -90,8 +91,7 @@ class _Copy:
         self._met: dict[int, tuple[Any, Any]] = {}
 
     def of(self, value: Any, depth: int) -> Any:
-        kind = cast(type[object], type(value))
-        if value is None or kind is int or kind is float or kind is bool:
+        if type(value) in _PLAIN:
             return value
         try:
             return self._atom(value) if isinstance(value, _ATOMS) else self._once(value, depth)
@@ -120,20 +120,20 @@ class _Copy:
         if isinstance(value, Mapping):
             return self._mapping(cast(Mapping[Any, Any], value), depth)
         if isinstance(value, list):
-            return [self.of(item, depth) for item in cast(list[Any], value)]
+            return self._row(cast(list[Any], value), depth)
         if isinstance(value, tuple):
-            return self._tuple(cast(tuple[Any, ...], value), depth)
+            return tuple(self._row(cast(tuple[Any, ...], value), depth))
         if isinstance(value, set):
             return {self.of(item, depth) for item in cast(set[Any], value)}
         if isinstance(value, frozenset):
             return frozenset(self.of(item, depth) for item in cast(frozenset[Any], value))
         return HIDDEN
 
-    def _tuple(self, value: tuple[Any, ...], depth: int) -> tuple[Any, ...]:
-        # Clients keep headers as pairs.
+    def _row(self, value: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
+        # Clients keep headers as pairs, and a snapshot makes lists of them.
         if len(value) == _PAIR and _is_secret(*value):
-            return (self.of(value[0], depth), REDACTED)
-        return tuple(self.of(item, depth) for item in value)
+            return [self.of(value[0], depth), REDACTED]
+        return [self.of(item, depth) for item in value]
 
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
         copy: dict[Any, Any] = {}

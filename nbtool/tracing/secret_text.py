@@ -15,6 +15,7 @@ from urllib.parse import quote
 REDACTED = "<redacted>"
 MIN_SECRET_CHARS = 12  # of an exact value: shorter ones are words of ordinary text
 _LONGEST_NAME_CHARS = 80
+_MOST_PASSES = 8  # a secret may show only once the one that it was glued to is gone
 
 _SECRET_NAME = re.compile(
     r"(?:^|[_?&])(?:"
@@ -37,8 +38,8 @@ def _from_edge(prefix: str, before: str = "A-Za-z0-9") -> str:
 
 _PEM = r"[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _NO_WORD = r"[A-Za-z._~+/-]{0,200}(?:[\d=]|(?<=[a-z])[A-Z])"
-_BEARER = rf"([Bb]earer(?:\s{{1,8}}|%20))(?=[\w.~+/=-]{{24}}|{_NO_WORD})[\w.~+/=-]{{12,}}+"
-_BASIC = rf"([Bb]asic(?:\s{{1,8}}|%20))(?={_NO_WORD})[A-Za-z0-9+/]{{8,}}+={{0,2}}(?![\w.-])"
+_BEARER = rf"(earer(?:\s{{1,8}}|%20))(?=[\w.~+/=-]{{24}}|{_NO_WORD})[\w.~+/=-]{{12,}}+"
+_BASIC = rf"(asic(?:\s{{1,8}}|%20))(?={_NO_WORD})[A-Za-z0-9+/]{{8,}}+={{0,2}}(?![\w.-])"
 _LOGIN = r"""://(?:[^/\s:@"'<>]{0,128}:[^/\s"'<>]{1,256}|[^/\s:@"'<>]{20,256})@"""
 # What a text must contain before the pattern is tried, the pattern, what takes its place.
 _SHAPES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
@@ -72,8 +73,8 @@ _SHAPES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
 _SHAPES_WITHOUT_UNDERSCORE = tuple(shape for shape in _SHAPES if "_" not in shape[0])
 
 _ASSIGNMENT = re.compile(  # tried on lower-cased text
-    r"(?P<word>(?:keys?|key_?id|tokens?|secrets?|passwords?|passwd|pwd|passphrase|auth"
-    r"|authorization|cookies?|credentials?|jwt|sig|signature)(?:_?\d{1,3})?)"
+    r"(?P<word>(?:key(?:_?id)?|token|secret|pass(?:word|wd|phrase)|pwd|auth(?:orization)?"
+    r"|cookie|credential|jwt|sig(?:nature)?)s?(?:_?\d{1,3})?)"
     r"""\\{0,3}["']?\s{0,3}(?P<sign>=>?|:|%3d)\s{0,3}"""
 )
 _BEFORE_NAME = re.compile(r"\\[a-z]|[^\w.?&-]")
@@ -131,6 +132,14 @@ def without_secrets(text: str, exact: tuple[str, ...]) -> str:
         text: Any string.
         exact: Values to take out, from `spellings`.
     """
+    for _ in range(_MOST_PASSES):
+        before, text = text, _pass(text, exact)
+        if text == before:
+            break
+    return text
+
+
+def _pass(text: str, exact: tuple[str, ...]) -> str:
     for secret in exact:
         text = text.replace(secret, REDACTED)
     for literal, shape, replacement in _SHAPES if "_" in text else _SHAPES_WITHOUT_UNDERSCORE:
@@ -165,6 +174,6 @@ def _assigned_span(text: str, name: str, found: re.Match[str]) -> tuple[int, int
     shown = value["value"]
     if value.re is not _QUOTED and found["sign"] == ":" and _WORDS.fullmatch(shown):
         return None  # prose: "the secret: patience"
-    if shown.isdigit() and may_be_count(name):
+    if shown.rstrip(")]}").isdigit() and may_be_count(name):
         return None
     return value.span("value")

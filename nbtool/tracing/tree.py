@@ -133,6 +133,25 @@ class Trace:
     def __len__(self) -> int:
         return len(self.spans)
 
+    def __str__(self) -> str:
+        return _drawn(self.spans)
+
+    def __repr__(self) -> str:
+        return _drawn(self.spans)
+
+
+def _counted(spans: Sequence[SpanRecord]) -> str:
+    return f"<Trace of {len(spans)} steps>"
+
+
+_drawn: Callable[[Sequence[SpanRecord]], str] = _counted
+
+
+def draw_with(draw: Callable[[Sequence[SpanRecord]], str]) -> None:
+    """Let a view say how a trace looks as text; this layer knows none."""
+    global _drawn  # noqa: PLW0603 - one seam, filled once by the views
+    _drawn = draw
+
 
 def totals_of(spans: Sequence[SpanRecord]) -> Totals:
     """Add up what records say of tokens, cost, errors and time."""

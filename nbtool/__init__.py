@@ -1,0 +1,134 @@
+"""nbtool: write an async LM program once; run it in a cell or a script; watch every step.
+
+Example:
+    >>> import nbtool
+    >>> from nbtool.testing import DummyLM
+    >>> nbtool.configure(lm=DummyLM({"France": {"answer": "Paris"}}))
+    >>> nbtool.Predict("question -> answer")(question="Capital of France?").answer
+    'Paris'
+    >>> nbtool.configure(lm=None)
+
+Every name is loaded when it is first used, so that ``import nbtool`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from nbtool._distribution import check_distribution
+
+check_distribution(__file__)
+
+if TYPE_CHECKING:
+    from nbtool.adapters.base import Adapter
+    from nbtool.adapters.chat import ChatAdapter
+    from nbtool.adapters.compact import CompactAdapter
+    from nbtool.adapters.structured import JSONAdapter
+    from nbtool.configuration import configure, context, settings
+    from nbtool.errors import (
+        AdapterParseError,
+        ConfigurationError,
+        ContextWindowExceededError,
+        LMAuthError,
+        LMBillingError,
+        LMConfigurationError,
+        LMError,
+        LMInvalidRequestError,
+        LMNotConfiguredError,
+        LMProviderError,
+        LMRateLimitError,
+        LMServerError,
+        LMTimeoutError,
+        LMTransportError,
+        LoopError,
+        MissingExtraError,
+        NbtoolError,
+        RecordingError,
+        SignatureError,
+        ToolError,
+    )
+    from nbtool.lm.base import BaseLM
+    from nbtool.lm.client import LM
+    from nbtool.lm.history import inspect_history
+    from nbtool.programs.chain_of_thought import ChainOfThought
+    from nbtool.programs.example import Example
+    from nbtool.programs.module import Module
+    from nbtool.programs.predict import Predict
+    from nbtool.programs.prediction import Completions, Prediction
+    from nbtool.programs.react import ReAct
+    from nbtool.runtime.door import run
+    from nbtool.signatures.fields import InputField, OutputField
+    from nbtool.signatures.signature import Signature
+    from nbtool.signatures.types import History, Type
+    from nbtool.tools.tool import Tool
+    from nbtool.tracing.decorator import traced
+    from nbtool.tracing.tree import Trace
+    from nbtool.views.watching import last_trace, trace
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "nbtool.adapters.base": ("Adapter",),
+    "nbtool.adapters.chat": ("ChatAdapter",),
+    "nbtool.adapters.compact": ("CompactAdapter",),
+    "nbtool.adapters.structured": ("JSONAdapter",),
+    "nbtool.configuration": ("configure", "context", "settings"),
+    "nbtool.errors": (
+        "AdapterParseError",
+        "ConfigurationError",
+        "ContextWindowExceededError",
+        "LMAuthError",
+        "LMBillingError",
+        "LMConfigurationError",
+        "LMError",
+        "LMInvalidRequestError",
+        "LMNotConfiguredError",
+        "LMProviderError",
+        "LMRateLimitError",
+        "LMServerError",
+        "LMTimeoutError",
+        "LMTransportError",
+        "LoopError",
+        "MissingExtraError",
+        "NbtoolError",
+        "RecordingError",
+        "SignatureError",
+        "ToolError",
+    ),
+    "nbtool.lm.base": ("BaseLM",),
+    "nbtool.lm.client": ("LM",),
+    "nbtool.lm.history": ("inspect_history",),
+    "nbtool.programs.chain_of_thought": ("ChainOfThought",),
+    "nbtool.programs.example": ("Example",),
+    "nbtool.programs.module": ("Module",),
+    "nbtool.programs.predict": ("Predict",),
+    "nbtool.programs.prediction": ("Completions", "Prediction"),
+    "nbtool.programs.react": ("ReAct",),
+    "nbtool.runtime.door": ("run",),
+    "nbtool.signatures.fields": ("InputField", "OutputField"),
+    "nbtool.signatures.signature": ("Signature",),
+    "nbtool.signatures.types": ("History", "Type"),
+    "nbtool.tools.tool": ("Tool",),
+    "nbtool.tracing.decorator": ("traced",),
+    "nbtool.tracing.tree": ("Trace",),
+    "nbtool.views.watching": ("last_trace", "trace"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: PLE0604 - a test holds it against the imports above
+    "__version__",
+    *_HOME_OF,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

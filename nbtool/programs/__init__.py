@@ -1,0 +1,1 @@
+"""Programs: modules, predictors, and what they return."""

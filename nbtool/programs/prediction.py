@@ -1,0 +1,139 @@
+"""`Prediction`: what a program returns, and `Completions`, the alternatives it had."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from nbtool.programs.example import Example
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from nbtool.signatures.signature import Signature
+
+
+class Completions:
+    """Hold all answers to one request, field by field.
+
+    Args:
+        completions: One dict per answer, or one list of values per field.
+        signature: What was asked.
+
+    Example:
+        >>> both = Completions([{"answer": "4"}, {"answer": "four"}])
+        >>> both.answer, both[1].answer, len(both)
+        (['4', 'four'], 'four', 2)
+    """
+
+    def __init__(
+        self,
+        completions: Sequence[Mapping[str, Any]] | Mapping[str, list[Any]],
+        signature: type[Signature] | None = None,
+    ) -> None:
+        self.signature = signature
+        self._columns: dict[str, list[Any]] = {}
+        if isinstance(completions, (list, tuple)):
+            rows = cast("Sequence[Mapping[str, Any]]", completions)
+            for name in rows[0] if rows else ():
+                self._columns[name] = [row[name] for row in rows]
+        else:
+            self._columns = dict(cast("Mapping[str, list[Any]]", completions))
+
+    def __getitem__(self, key: int | str) -> Any:
+        if isinstance(key, str):
+            return self._columns[key]
+        if not -len(self) <= key < len(self):
+            raise IndexError(f"There is no completion {key}; there are {len(self)}.")
+        return Prediction(**{name: values[key] for name, values in self._columns.items()})
+
+    def __getattr__(self, name: str) -> list[Any]:
+        if name.startswith("_") or name not in self._columns:
+            raise AttributeError(f"Completions has no field {name!r}.")
+        return self._columns[name]
+
+    def __len__(self) -> int:
+        return len(next(iter(self._columns.values()), []))
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[index] for index in range(len(self)))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def items(self) -> list[tuple[str, list[Any]]]:
+        """Return field names with the values of all answers."""
+        return list(self._columns.items())
+
+    def __repr__(self) -> str:
+        return f"Completions({self._columns!r})"
+
+
+class Prediction(Example):
+    """Hold the output fields of a call, read as attributes or items.
+
+    Args:
+        base: Values to start from.
+        **kwargs: Further values; they win.
+
+    Attributes:
+        completions: All answers, where the LM gave several; None for hand-made predictions.
+
+    Example:
+        >>> Prediction(answer="Paris").answer
+        'Paris'
+
+    Source:
+        Names and call shapes as DSPy's class of that name.
+    """
+
+    _completions: Completions | None
+    _lm_usage: dict[str, dict[str, int]] | None
+
+    def __init__(self, base: Mapping[str, Any] | Example | None = None, **kwargs: Any) -> None:
+        super().__init__(base, **kwargs)
+        self._completions = None
+        self._lm_usage = None
+
+    @classmethod
+    def from_completions(
+        cls,
+        completions: Sequence[Mapping[str, Any]],
+        signature: type[Signature] | None = None,
+    ) -> Self:
+        """Make a prediction of the first answer that keeps them all.
+
+        Args:
+            completions: One dict per answer, at least one.
+            signature: What was asked.
+        """
+        prediction = cls(dict(completions[0]))
+        prediction._completions = Completions(completions, signature)
+        return prediction
+
+    @property
+    def completions(self) -> Completions | None:
+        """All answers, where the LM gave several."""
+        return self._completions
+
+    def get_lm_usage(self) -> dict[str, dict[str, int]] | None:
+        """Return token counts by model name; None unless ``track_usage`` is set."""
+        return self._lm_usage
+
+    def set_lm_usage(self, usage: dict[str, dict[str, int]]) -> None:
+        """Set what `get_lm_usage` returns."""
+        self._lm_usage = usage
+
+    def __float__(self) -> float:
+        if "score" not in self:
+            raise ValueError("This prediction has no `score`, so it has no number value.")
+        return float(self["score"])
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        rows = "".join(
+            f"<tr><th style='text-align:left;vertical-align:top'>{escape(name)}</th>"
+            f"<td style='text-align:left;white-space:pre-wrap'>{escape(str(value))}</td></tr>"
+            for name, value in self.items()
+        )
+        return f"<table class='tex2jax_ignore'>{rows}</table>"

@@ -1,0 +1,212 @@
+"""`ReAct`: think, call a tool, look at what it gave, and so on; then answer."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import TYPE_CHECKING, Any, Literal
+
+from nbtool.errors import (
+    AdapterParseError,
+    ConfigurationError,
+    ContextWindowExceededError,
+    LoopError,
+    ToolNotFoundError,
+)
+from nbtool.programs.chain_of_thought import ChainOfThought
+from nbtool.programs.module import Module
+from nbtool.programs.predict import Predict, adapter_for, lm_for
+from nbtool.programs.prediction import Prediction
+from nbtool.signatures.fields import InputField, OutputField
+from nbtool.signatures.signature import Signature, ensure_signature
+from nbtool.tools.tool import Tool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Trajectory = dict[str, Any]
+
+_log = logging.getLogger("nbtool")
+_KEYS_PER_TURN = 4  # thought, tool name, tool arguments, observation
+_TRUNCATIONS = 3
+_TRACEBACK_FRAMES = 5
+_FINISH = "finish"
+
+
+class ReAct(Module):
+    """Answer a signature with the help of tools, one call after another.
+
+    Args:
+        signature: ``"question -> answer"``, a dict, or a `Signature` class.
+        tools: Functions or `Tool` objects, asynchronous or not.
+        max_iters: Most tool calls of one question (>= 1).
+
+    Attributes:
+        tools: `Tool` by name, ``finish`` included.
+        react: The predictor that chooses the next tool call.
+        extract: The predictor that reads the answer out of the trajectory.
+
+    Example:
+        >>> import nbtool
+        >>> from nbtool.testing import DummyLM
+        >>> def double(x: int) -> int:
+        ...     return 2 * x
+        >>> lm = DummyLM([
+        ...     {"next_thought": "Double it.", "next_tool_name": "double",
+        ...      "next_tool_args": {"x": 4}},
+        ...     {"next_thought": "Done.", "next_tool_name": "finish", "next_tool_args": {}},
+        ...     {"reasoning": "The tool said 8.", "answer": "8"},
+        ... ])
+        >>> with nbtool.context(lm=lm):
+        ...     result = nbtool.ReAct("question -> answer", tools=[double])(question="2*4?")
+        >>> result.answer, result.trajectory["observation_0"]
+        ('8', 8)
+
+    Source:
+        Names, call shapes and the keys of the trajectory as DSPy's class of that name.
+    """
+
+    def __init__(
+        self,
+        signature: str | dict[str, Any] | type[Signature],
+        tools: list[Callable[..., Any] | Tool],
+        max_iters: int = 20,
+    ) -> None:
+        super().__init__()
+        self.signature: type[Signature] = ensure_signature(signature)
+        self.max_iters = max_iters
+        made = [tool if isinstance(tool, Tool) else Tool(tool) for tool in tools]
+        self.tools: dict[str, Tool] = {tool.name: tool for tool in made}
+        self.tools[_FINISH] = _finish_tool(self.signature)
+        self.react = Predict(_choice_signature(self.signature, self.tools))
+        self.extract = ChainOfThought(_answer_signature(self.signature))
+
+    async def aforward(self, **inputs: Any) -> Prediction:
+        """Answer; ``max_iters=`` replaces the module's for this call.
+
+        Args:
+            **inputs: Input fields by name.
+
+        Returns:
+            The output fields, ``reasoning``, and ``trajectory``: ``thought_i``, ``tool_name_i``,
+            ``tool_args_i`` and ``observation_i`` of each turn, from 0.
+
+        Raises:
+            LMError: No usable answer came.
+            AdapterParseError: The final answer does not have the fields.
+        """
+        max_iters = inputs.pop("max_iters", self.max_iters)
+        trajectory: Trajectory = {}
+        for turn in range(max_iters):
+            try:
+                chosen = await self._asked(self.react, trajectory, inputs)
+            except (AdapterParseError, ToolNotFoundError) as error:
+                _log.warning("ReAct stopped asking for tools, turn %d: %s", turn, error)
+                break
+            trajectory[f"thought_{turn}"] = chosen.next_thought
+            trajectory[f"tool_name_{turn}"] = chosen.next_tool_name
+            trajectory[f"tool_args_{turn}"] = chosen.next_tool_args
+            trajectory[f"observation_{turn}"] = await self._observed(
+                chosen.next_tool_name, chosen.next_tool_args
+            )
+            if chosen.next_tool_name == _FINISH:
+                break
+        answer = await self._asked(self.extract, trajectory, inputs)
+        return Prediction(trajectory=trajectory, **answer.toDict())
+
+    async def _observed(self, name: str, arguments: dict[str, Any]) -> Any:
+        """Call a tool; what it raises is what the LM gets to see."""
+        try:
+            return await self.tools[name].acall(**arguments)
+        except (LoopError, ConfigurationError):
+            raise  # a mistake in the program, which no LM can mend
+        except Exception as error:  # noqa: BLE001 - whatever a tool raises is an observation
+            return f"Execution error in {name}: \n{_short_traceback(error)}"
+
+    async def _asked(
+        self, module: Predict | ChainOfThought, trajectory: Trajectory, inputs: dict[str, Any]
+    ) -> Prediction:
+        """Ask with the trajectory so far; forget its oldest turn where it grew too long."""
+        for _ in range(_TRUNCATIONS):
+            try:
+                return await module.acall(**inputs, trajectory=self._shown(trajectory))
+            except ContextWindowExceededError:
+                _log.warning("The trajectory is too long for the model: its oldest turn goes.")
+                trajectory = self.truncate_trajectory(trajectory)
+        return await module.acall(**inputs, trajectory=self._shown(trajectory))
+
+    def _shown(self, trajectory: Trajectory) -> str:
+        fields: dict[str, Any] = {name: (Any, InputField()) for name in trajectory}
+        if not fields:
+            return ""
+        shown = Signature({**fields, "x": (str, OutputField())})
+        adapter = adapter_for(lm_for(self.react.lm))
+        return adapter.format_user_message_content(shown, trajectory)
+
+    def truncate_trajectory(self, trajectory: Trajectory) -> Trajectory:
+        """Drop the oldest turn in place and return the trajectory; override to do otherwise.
+
+        Raises:
+            ContextWindowExceededError: There is only one turn left.
+        """
+        keys = list(trajectory)
+        if len(keys) <= _KEYS_PER_TURN:
+            raise ContextWindowExceededError(
+                "The prompt is too long for the model although only one tool call is left in it.",
+                hint="Let the tool return less, or use a model with a larger context window.",
+            )
+        for key in keys[:_KEYS_PER_TURN]:
+            del trajectory[key]
+        return trajectory
+
+
+def _finish_tool(signature: type[Signature]) -> Tool:
+    outputs = ", ".join(f"`{name}`" for name in signature.output_fields)
+
+    def finish() -> str:
+        return "Completed."
+
+    return Tool(
+        finish,
+        name=_FINISH,
+        desc=f"Ends the work: all that is needed to write {outputs} is known.",
+        thread=False,
+    )
+
+
+def _choice_signature(signature: type[Signature], tools: dict[str, Tool]) -> type[Signature]:
+    """Make the signature that asks for the next tool call."""
+    inputs = ", ".join(f"`{name}`" for name in signature.input_fields)
+    outputs = ", ".join(f"`{name}`" for name in signature.output_fields)
+    listed = [f"({number}) {tool}" for number, tool in enumerate(tools.values(), start=1)]
+    instructions = [
+        *([signature.instructions] if signature.instructions else []),
+        f"You work towards {outputs} from {inputs}, one tool call at a time. `trajectory` holds "
+        "your calls so far with what they returned.",
+        "Write what you think now, the tool to call next, and its arguments as a JSON object.",
+        "The tools:",
+        *listed,
+    ]
+    names = tuple(tools)
+    schemas = {name: tool.args for name, tool in tools.items()}
+    return (
+        Signature(dict(signature.input_fields), "\n".join(instructions))
+        .append("trajectory", InputField(), type_=str)
+        .append("next_thought", OutputField(), type_=str)
+        .append("next_tool_name", OutputField(), type_=Literal[names])
+        .append(
+            "next_tool_args",
+            OutputField(json_schema_extra={"tool_schemas": schemas}),
+            type_=dict[str, Any],
+        )
+    )
+
+
+def _answer_signature(signature: type[Signature]) -> type[Signature]:
+    fields = {**signature.input_fields, **signature.output_fields}
+    return Signature(fields, signature.instructions).append("trajectory", InputField(), type_=str)
+
+
+def _short_traceback(error: BaseException) -> str:
+    lines = traceback.format_exception(error, limit=-_TRACEBACK_FRAMES)
+    return "".join(lines).strip()

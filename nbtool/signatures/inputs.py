@@ -1,0 +1,117 @@
+"""Compare the inputs of a call with its signature: defaults, and warnings that cost no call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any
+
+from nbtool.signatures.annotations import type_text
+from nbtool.signatures.fields import is_untyped
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import TypeAdapter
+    from pydantic.fields import FieldInfo
+
+    from nbtool.signatures.signature import Signature
+
+_SHOWN_CHARS = 200
+
+
+def with_defaults(signature: type[Signature], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in the defaults of the input fields that were not given.
+
+    Args:
+        signature: The signature of the call.
+        inputs: Values by name of the field.
+
+    Returns:
+        A new dict; a default that can be changed is a new object in each.
+    """
+    filled = dict(inputs)
+    for name, field in signature.input_fields.items():
+        if name not in filled and not field.is_required():
+            filled[name] = field.get_default(call_default_factory=True, validated_data=filled)
+    return filled
+
+
+def validate_inputs(signature: type[Signature], inputs: Mapping[str, Any]) -> list[str]:
+    """Say what looks wrong about the inputs of a call; none of it need stop the call.
+
+    Types are compared as pydantic does without `strict`: ``"1"`` is an int. None, iterators
+    (looking would use them up) and fields without a type are taken as they come.
+
+    Args:
+        signature: The signature of the call.
+        inputs: Values by name of the field, before or after `with_defaults`.
+
+    Returns:
+        A sentence for the names that are not expected, one for those that are missing, and one
+        for each value of another type.
+
+    Source:
+        The sentences of DSPy's warnings.
+    """
+    fields = signature.input_fields
+    extra = [name for name in inputs if name not in fields]
+    missing = [name for name, field in fields.items() if name not in inputs and field.is_required()]
+    found: list[str] = []
+    if extra:
+        found.append(
+            f"Input contains fields not in signature. These fields will be ignored: {extra}. "
+            f"Expected fields: {list(fields)}."
+        )
+    if missing:
+        present = [name for name in fields if name in inputs]
+        found.append(
+            f"Not all input fields were provided to module. Present: {present}. Missing: {missing}."
+        )
+    found += [
+        f"Type mismatch for field '{name}': expected {type_text(field.annotation)} based on "
+        f"given Signature, but the provided value is incompatible: {_shown(inputs[name])}."
+        for name, field in fields.items()
+        if name in inputs and not _fits(inputs[name], field)
+    ]
+    return found
+
+
+def _fits(value: Any, field: FieldInfo) -> bool:
+    type_ = field.annotation
+    if value is None or is_untyped(field) or isinstance(value, Iterator):
+        return True
+    if isinstance(type_, type) and isinstance(value, type_) and not field.metadata:
+        return True
+    try:
+        adapter = _adapter(type_, tuple(field.metadata))
+    except TypeError:  # metadata that has no hash
+        adapter = _adapter.__wrapped__(type_, tuple(field.metadata))
+    if adapter is None:
+        return True
+    try:
+        adapter.validate_python(value, strict=False)
+    except Exception:  # noqa: BLE001 - a validator is the user's code; it must not end the call
+        return False
+    return True
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
+
+
+@lru_cache(maxsize=256)
+def _adapter(type_: Any, metadata: tuple[Any, ...]) -> TypeAdapter[Any] | None:
+    from pydantic import ConfigDict, TypeAdapter
+    from pydantic.errors import PydanticUserError
+
+    annotation: Any = Annotated[type_, *metadata] if metadata else type_
+    try:
+        return TypeAdapter(annotation)
+    except PydanticUserError:
+        pass
+    try:
+        return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticUserError:  # pydantic cannot check such a type
+        return None

@@ -1,0 +1,113 @@
+"""The trace in a terminal: a tree, by rich."""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from nbtool.tracing.tree import totals_of
+from nbtool.views.model import Row, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nbtool.tracing.record import SpanRecord
+    from nbtool.tracing.span import Status
+
+_ICONS: dict[Status, tuple[str, str]] = {
+    "running": ("●", "cyan"),
+    "ok": ("✓", "green"),
+    "error": ("✗", "bold red"),
+    "cancelled": ("◌", "yellow"),
+}
+_STYLES = {"lm": "magenta", "tool": "yellow", "predict": "blue", "function": "white"}
+_BLINK_S = 0.4
+_GIVEN_CHARS = 60
+_GAVE_CHARS = 240
+_PLAIN_WIDTH = 120
+
+
+def tree(spans: Sequence[SpanRecord], *, now_s: float, plumbing: bool = False) -> Tree:
+    """Draw records as a tree with a line of totals.
+
+    Every text goes in as `rich.text.Text`, never as markup: an LM's words are not ours.
+
+    Args:
+        spans: Records in the order of opening.
+        now_s: The present, in seconds since 1970, for steps that run.
+        plumbing: Whether to show the steps of adapters too.
+    """
+    top = Tree(_headline(spans), guide_style="dim")
+    branches = [top]
+    for row in rows(spans, now_s=now_s, plumbing=plumbing):
+        del branches[row.depth + 1 :]
+        branches.append(branches[-1].add(_label(row, now_s)))
+    return top
+
+
+def _headline(spans: Sequence[SpanRecord]) -> Text:
+    totals = totals_of(spans)
+    parts = [f"{totals.steps} steps", f"{totals.lm_calls} LM calls"]
+    if totals.prompt_tokens or totals.completion_tokens:
+        parts.append(f"{totals.prompt_tokens:,} → {totals.completion_tokens:,} tokens")
+    if totals.cost_usd is not None:
+        parts.append(f"${totals.cost_usd:.4f}")
+    if totals.errors:
+        parts.append(f"{totals.errors} errors")
+    if totals.wall_s:
+        parts.append(seconds(totals.wall_s))
+    return Text("trace  ", style="bold").append("  ".join(parts), style="dim")
+
+
+def _label(row: Row, now_s: float) -> Text:
+    icon, style = _ICONS[row.status]
+    if row.status == "running" and int(now_s / _BLINK_S) % 2:
+        icon = "○"
+    label = Text(f"{icon} ", style=style, no_wrap=False)
+    label.append(row.name, style=f"bold {_STYLES.get(row.kind, '')}".strip())
+    label.append(f"  {row.kind}", style="dim")
+    label.append(f"  {seconds(row.duration_s)}", style="cyan")
+    if row.tokens:
+        label.append(f"  {row.tokens[0]} → {row.tokens[1]} tokens", style="dim")
+    if row.retries:
+        label.append(f"  {row.retries} retries", style="yellow")
+    if row.given and row.kind != "lm":
+        label.append(f"  {_shortened(row.given, _GIVEN_CHARS)}", style="dim")
+    if row.gave:
+        shown = "red" if row.status == "error" else "default"
+        label.append("\n")
+        label.append(_shortened(row.gave, _GAVE_CHARS), style=shown)
+    return label
+
+
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def seconds(duration_s: float) -> str:
+    """Write a duration with a unit that suits it: ``850 ms``, ``2.41 s``, ``3 min 20 s``."""
+    if duration_s < 1:
+        return f"{duration_s * 1000:.0f} ms"
+    if duration_s < 60:  # noqa: PLR2004 - a minute
+        return f"{duration_s:.2f} s"
+    minutes, rest = divmod(round(duration_s), 60)
+    return f"{minutes} min {rest} s"
+
+
+def plain(spans: Sequence[SpanRecord]) -> str:
+    """Write records as a tree without colours or control codes.
+
+    Args:
+        spans: Records in the order of opening.
+    """
+    console = Console(
+        file=io.StringIO(), width=_PLAIN_WIDTH, color_system=None, force_terminal=False
+    )
+    with console.capture() as captured:
+        console.print(tree(spans, now_s=time.time()))
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
