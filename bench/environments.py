@@ -14,6 +14,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,31 +82,32 @@ class Environment:
         predictor waits for the former only.
 
         Raises:
-            NotMeasuredError: The program failed before it printed its line.
+            NotMeasuredError: The program failed, took too long, or printed something else.
         """
-        command = self._command(program, arguments)
-        start = time.perf_counter()
-        try:
-            child = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=_environ(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        except OSError as exc:
-            raise NotMeasuredError(f"{self.name}: {program}: {exc}") from exc
-        with child:
-            line = child.stdout.readline() if child.stdout else ""
-            elapsed_s = time.perf_counter() - start
+        # A file takes any amount of what is written to it; a pipe that nobody empties does not.
+        with tempfile.TemporaryFile("w+") as errors:
+            start = time.perf_counter()
             try:
-                _, errors = child.communicate(timeout=PROGRAM_LIMIT_S)
-            except subprocess.TimeoutExpired as exc:
-                child.kill()
+                child = subprocess.Popen(
+                    self._command(program, arguments),
+                    cwd=ROOT,
+                    env=_environ(),
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    text=True,
+                )
+            except OSError as exc:
                 raise NotMeasuredError(f"{self.name}: {program}: {exc}") from exc
-        if child.returncode != 0:
-            raise NotMeasuredError(f"{self.name}: {program} failed: {_last_lines(errors)}")
+            limit = threading.Timer(PROGRAM_LIMIT_S, child.kill)
+            limit.start()
+            with child:
+                line = child.stdout.readline() if child.stdout else ""
+                elapsed_s = time.perf_counter() - start
+            limit.cancel()
+            if child.returncode != 0:
+                errors.seek(0)
+                reason = _last_lines(errors.read())
+                raise NotMeasuredError(f"{self.name}: {program} failed: {reason}")
         self._parse(program, line)
         return elapsed_s
 
@@ -171,7 +174,9 @@ def _make(environment: Environment, directory: Path, pins: tuple[str, ...]) -> N
         ]
     for step in steps:
         try:
-            subprocess.run(step, capture_output=True, text=True, timeout=INSTALL_LIMIT_S, check=True)
+            subprocess.run(
+                step, capture_output=True, text=True, timeout=INSTALL_LIMIT_S, check=True
+            )
         except subprocess.CalledProcessError as exc:
             reason = _last_lines(exc.stderr)
             raise NotMeasuredError(f"{environment.name}: cannot be installed: {reason}") from exc

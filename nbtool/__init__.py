@@ -66,6 +66,58 @@ if TYPE_CHECKING:
     from nbtool.tracing.tree import Trace
     from nbtool.views.watching import last_trace, trace
 
+__all__ = [
+    "LM",
+    "Adapter",
+    "AdapterParseError",
+    "BaseLM",
+    "ChainOfThought",
+    "ChatAdapter",
+    "CompactAdapter",
+    "Completions",
+    "ConfigurationError",
+    "ContextWindowExceededError",
+    "Example",
+    "History",
+    "InputField",
+    "JSONAdapter",
+    "LMAuthError",
+    "LMBillingError",
+    "LMConfigurationError",
+    "LMError",
+    "LMInvalidRequestError",
+    "LMNotConfiguredError",
+    "LMProviderError",
+    "LMRateLimitError",
+    "LMServerError",
+    "LMTimeoutError",
+    "LMTransportError",
+    "LoopError",
+    "MissingExtraError",
+    "Module",
+    "NbtoolError",
+    "OutputField",
+    "Predict",
+    "Prediction",
+    "ReAct",
+    "RecordingError",
+    "Signature",
+    "SignatureError",
+    "Tool",
+    "ToolError",
+    "Trace",
+    "Type",
+    "__version__",
+    "configure",
+    "context",
+    "inspect_history",
+    "last_trace",
+    "run",
+    "settings",
+    "trace",
+    "traced",
+]
+
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -115,11 +167,6 @@ _HOMES = {
     "nbtool.views.watching": ("last_trace", "trace"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-
-__all__ = [  # noqa: PLE0604 - a test holds it against the imports above
-    "__version__",
-    *_HOME_OF,
-]
 
 
 def __getattr__(name: str) -> Any:

@@ -92,8 +92,7 @@ class ChatAdapter(Adapter):
                 "What you write:",
                 *outputs,
                 "",
-                "Put each field below a marker line of its own, in exactly this form, and end "
-                "with the last marker:",
+                "Put each field below a marker line of its own, exactly so, down to the last line:",
                 "",
                 pattern,
                 "",

@@ -12,8 +12,6 @@ from typing import Any, Literal, Union, cast
 import json_repair
 import pydantic
 
-_NO_ADAPTER = (pydantic.errors.PydanticSchemaGenerationError, pydantic.errors.PydanticUserError)
-
 
 def as_json(value: Any) -> Any:
     """Return JSON-like values for anything that can be in a prompt.
@@ -31,8 +29,9 @@ def as_json(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [as_json(item) for item in cast("list[Any]", value)]
     try:
-        return pydantic.TypeAdapter[Any](type(value)).dump_python(value, mode="json")
-    except (*_NO_ADAPTER, ValueError, TypeError):
+        kind: Any = type(value)
+        return pydantic.TypeAdapter[Any](kind).dump_python(value, mode="json")
+    except (pydantic.errors.PydanticUserError, ValueError, TypeError):
         return str(value)
 
 
@@ -81,7 +80,7 @@ def parse(text: Any, annotation: Any) -> Any:
         return _member(text, annotation)
     if typing.get_origin(annotation) is Literal:
         return _choice(text, typing.get_args(annotation))
-    adapter = pydantic.TypeAdapter[Any](annotation)
+    adapter = pydantic.TypeAdapter[Any](cast("Any", annotation))
     if not isinstance(text, str):
         return adapter.validate_python(text)
     if _takes_text(annotation):

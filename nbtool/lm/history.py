@@ -75,7 +75,7 @@ def show(entries: Iterable[Entry], n: int, file: TextIO | None = None) -> None:
     """
     latest = list(entries)[-n:] if n > 0 else []
     text = "\n\n".join(_as_text(entry) for entry in latest) or "No request was made yet."
-    print(scrub_text(text, secrets=secrets_in_use()), file=file or sys.stdout)  # noqa: T201 - that is what it is for
+    print(scrub_text(text, secrets=secrets_in_use()), file=file or sys.stdout)
 
 
 def _as_text(entry: Entry) -> str:

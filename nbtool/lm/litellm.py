@@ -63,7 +63,6 @@ def _load(loading: concurrent.futures.Future[Any]) -> None:
         return
     if not was_there:  # else somebody configured it: leave that as it is
         litellm.suppress_debug_info = True
-        litellm.telemetry = False
         with contextlib.suppress(Exception):
             asyncio.run(_warm_up(litellm))
     loading.set_result(litellm)

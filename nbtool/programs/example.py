@@ -30,7 +30,7 @@ class Example:
     def __init__(self, base: Mapping[str, Any] | Example | None = None, **kwargs: Any) -> None:
         start = base.toDict() if isinstance(base, Example) else dict(base or {})
         object.__setattr__(self, "_store", {**start, **kwargs})
-        keys = base._input_keys if isinstance(base, Example) else None
+        keys = base._input_keys if isinstance(base, Example) else None  # noqa: SLF001 - own class
         object.__setattr__(self, "_input_keys", keys)
 
     def __getattr__(self, name: str) -> Any:
@@ -95,7 +95,7 @@ class Example:
     def with_inputs(self, *names: str) -> Self:
         """Return a copy in which these names are the inputs."""
         twin = self.copy()
-        twin._input_keys = frozenset(names)
+        twin._input_keys = frozenset(names)  # noqa: SLF001 - own class
         return twin
 
     def inputs(self) -> Example:
@@ -137,7 +137,7 @@ class Example:
         """Return a copy without these names."""
         twin = self.copy()
         for name in names:
-            del twin._store[name]
+            del twin[name]
         return twin
 
     def toDict(self) -> dict[str, Any]:  # noqa: N802 - DSPy's name

@@ -20,10 +20,9 @@ class _ModuleMeta(type):
     """Give every module its own attributes, also where ``super().__init__()`` was forgotten."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        module = cls.__new__(cls, *args, **kwargs)
-        if isinstance(module, Module):
-            Module.__init__(module)
+        module: Any = cast("Any", cls).__new__(cls, *args, **kwargs)
         if isinstance(module, cls):
+            Module.__init__(cast("Module", module))
             cls.__init__(module, *args, **kwargs)
         return module
 
@@ -96,12 +95,12 @@ class Module(Step, metaclass=_ModuleMeta):
 
     def deepcopy(self) -> Self:
         """Return a copy that shares no predictor; what cannot be copied is shared."""
-        twin = self.__class__.__new__(self.__class__)
+        twin: Self = object.__new__(type(self))
         for name, value in vars(self).items():
             try:
-                twin.__dict__[name] = copy.deepcopy(value)
+                setattr(twin, name, copy.deepcopy(value))
             except Exception:  # noqa: BLE001 - a client or a lock is shared, as in DSPy
-                twin.__dict__[name] = value
+                setattr(twin, name, value)
         return twin
 
     def reset_copy(self) -> Self:

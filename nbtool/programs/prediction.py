@@ -52,7 +52,7 @@ class Completions:
         return self._columns[name]
 
     def __len__(self) -> int:
-        return len(next(iter(self._columns.values()), []))
+        return next((len(values) for values in self._columns.values()), 0)
 
     def __iter__(self) -> Iterator[Any]:
         return (self[index] for index in range(len(self)))

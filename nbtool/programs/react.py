@@ -181,8 +181,8 @@ def _choice_signature(signature: type[Signature], tools: dict[str, Tool]) -> typ
     listed = [f"({number}) {tool}" for number, tool in enumerate(tools.values(), start=1)]
     instructions = [
         *([signature.instructions] if signature.instructions else []),
-        f"You work towards {outputs} from {inputs}, one tool call at a time. `trajectory` holds "
-        "your calls so far with what they returned.",
+        f"You work towards {outputs} from {inputs}, one tool call at a time.",
+        "`trajectory` holds your calls so far, with what they returned.",
         "Write what you think now, the tool to call next, and its arguments as a JSON object.",
         "The tools:",
         *listed,

@@ -17,7 +17,7 @@ import concurrent.futures
 import contextlib
 import inspect
 from asyncio import events
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nbtool.errors import LoopClosedError, LoopError, NestedLoopError, WrongLoopError
 from nbtool.runtime import threads
@@ -174,6 +174,6 @@ def _passing_on(done: concurrent.futures.Future[Outcome[T]]) -> Any:
         if task.cancelled():
             done.set_exception(asyncio.CancelledError())
         else:
-            done.set_result(cast("Outcome[T]", task.result()))
+            done.set_result(task.result())
 
     return pass_on

@@ -1,22 +1,17 @@
-# pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
-# ruff: noqa: SLF001 - stepping a loop that is running is only possible through asyncio's private names; `why_not` tests them
+# ruff: noqa: SLF001 - a running loop can only be stepped through private names; `why_not` tests them
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportOptionalMemberAccess=false
+# pyright: reportAttributeAccessIssue=false
 """Let synchronous code wait on the event loop that runs below it, while that loop goes on.
 
-The caller's whole stack, with the loop's own frames at its bottom, is *parked* in its greenlet.
-Another greenlet, a *runner*, then does what the loop would do: poll, fire timers, call what is
-ready. When the future is done the runner switches back to the parked stack, in whatever order the
-futures finish. No class of asyncio is touched, so a Task stays the C Task.
+The caller's whole stack, the loop's own frames at its bottom, is *parked* in its greenlet. Another
+greenlet, a *runner*, does what the loop would do, and when the future is done it switches back, in
+whatever order the futures finish. No class of asyncio is touched: a Task stays the C Task.
 
-Words used here:
-
-- *home*: the stack that carries the loop's own ``run_forever``. It is either parked, because a
-  synchronous call was made on top of it, or *lent*: it stands still in a handle of ours for one
-  turn of a runner. While anybody is parked home never calls a handle itself, as only a runner
-  passes cancellation on and knows which contexts are in use.
-- *runner*: at any time exactly one greenlet moves, home or one runner. A handle that parks keeps
-  its runner's stack, and another runner takes over.
-- *spawner*: starts runners from a shallow stack, because a new greenlet inherits the recursion
-  depth of the one that starts it: 300 calls, each parked on top of the last, would reach the limit.
+*Home* is the stack that carries the loop's ``run_forever``. While anybody is parked it is either
+parked too, or *lent*: it stands still in a handle of ours for one turn of a runner. So handles are
+called by runners alone, who pass cancellation on and know which contexts are in use, and yet home
+sees after each turn whether the loop was stopped. At any time exactly one stack moves.
 """
 
 from __future__ import annotations
@@ -26,9 +21,10 @@ import heapq
 import sys
 import threading
 from asyncio import events, tasks
+from asyncio.base_events import MAXIMUM_SELECT_TIMEOUT
 from collections import deque
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from nbtool.errors import LoopError
@@ -38,57 +34,44 @@ try:
 except ImportError:  # no wheel for this platform, e.g. Pyodide: `why_not` says so
     greenlet = None
 
-if TYPE_CHECKING:
-    from types import FrameType
-
-_OWN_RUN_ONCE = asyncio.BaseEventLoop._run_once.__code__
-_STEPPED_NAMES = ("_ready", "_scheduled", "_selector", "_process_events", "_stopping")
-_TURNING_NAMES = ("_run_once", "run_forever", "call_soon", "call_at", "_process_events")
-_LONGEST_POLL_S = 24 * 3600.0
+_RUN_ONCE = asyncio.BaseEventLoop._run_once.__code__
+_STEPPED = ("run_forever", "_run_once", "_process_events", "call_soon", "call_at")
 _SELF_TEST_LIMIT_S = 5.0
-# Below this many, cancelled timers are left to come up by themselves, as asyncio does.
 _TOLERATED_CANCELLED_TIMERS = 100
-# From 3.13 on `uncancel()` takes an undelivered CancelledError back. Before, a task that goes on
-# after it was cancelled while parked gets a second one at its next await.
-_UNCANCEL_TAKES_BACK = sys.version_info >= (3, 13)
+# `uncancel()` takes an undelivered cancellation back. Before 3.13 nothing does: a task that was
+# cancelled while parked and goes on gets a second CancelledError at its next await.
+_CAN_TAKE_BACK = sys.version_info >= (3, 13)
 
 _parkings: dict[asyncio.AbstractEventLoop, _Parking] = {}
 _verdicts: dict[type, str] = {}
 
 
 def supported(loop: asyncio.AbstractEventLoop) -> bool:
-    """Say whether `park_until` works on this loop.
-
-    Args:
-        loop: Any event loop, running or not; it is not touched.
-    """
+    """Say whether `park_until` works on this loop, as `why_not` finds it."""
     return not why_not(loop)
 
 
 def why_not(loop: asyncio.AbstractEventLoop) -> str:
     """Give the reason why `park_until` does not work on this loop.
 
-    The first question for a class of loops runs a rehearsal on a new loop, in a thread of its own
-    so that the running loop is left alone (some milliseconds); the verdict is kept.
+    Asked first about a class of loops, it rehearses on a new loop in a thread of its own, so that
+    `loop` is left alone (some milliseconds); the verdict is kept.
 
     Args:
-        loop: Any event loop, running or not; it is not touched.
+        loop: Any event loop, running or not.
 
     Returns:
         The reason in words; empty where it works.
     """
     kind = type(loop)
-    name = f"{kind.__module__}.{kind.__qualname__}"
     if greenlet is None:
         return "the package greenlet is not installed"
     if not isinstance(loop, asyncio.BaseEventLoop):
-        return f"{name} is not built on asyncio.BaseEventLoop"
-    missing = [each for each in _STEPPED_NAMES if not hasattr(loop, each)]
-    if missing:
-        return f"{name} has no {', '.join(missing)}"
-    foreign = [each for each in _TURNING_NAMES if not _is_asyncio(_definer(kind, each))]
-    if foreign:
-        return f"{name} has its own {', '.join(foreign)}"
+        return f"{kind.__module__}.{kind.__qualname__} is no asyncio.BaseEventLoop"
+    for name in _STEPPED:
+        definer = next(each for each in kind.__mro__ if name in vars(each))
+        if not _is_asyncio(definer):
+            return f"{definer.__module__}.{definer.__qualname__} has its own {name}"
     tested = next(each for each in kind.__mro__ if _is_asyncio(each))
     if tested not in _verdicts:
         _verdicts[tested] = _self_test(tested)
@@ -99,22 +82,21 @@ def park_until(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> 
     """Block the calling synchronous code until a future is done, while the loop goes on.
 
     Cancelling the task that is parked cancels `future`. KeyboardInterrupt and SystemExit that a
-    handle raises meanwhile come out of the oldest parked call. When the loop is stopped, what the
-    calls that cannot outlive this run wait for is cancelled: the one on top of ``run_forever``
-    and those made by plain callbacks.
+    handle raises meanwhile come out of the oldest parked call. Stopping the loop cancels what
+    those calls wait for that cannot outlive this run: home's, and calls made by plain callbacks.
 
     Args:
         loop: The loop that runs in this thread, below the caller; see `supported`.
         future: Future or task of that loop; its result or exception is left in it.
 
     Raises:
-        LoopError: `loop` is not the loop that runs in this thread.
+        LoopError: Another loop, or none, runs in this thread.
     """
     running = events._get_running_loop()
     if running is not loop:
         raise LoopError(
             f"Cannot wait inside {loop!r}: the loop that runs in this thread is {running!r}.",
-            hint="Call it from a task or callback of that loop, or use `await`.",
+            hint="Call it from a task or a callback of that loop, or use `await`.",
         )
     if future.done():
         return
@@ -125,11 +107,7 @@ def park_until(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> 
 
 
 def parked_count(loop: asyncio.AbstractEventLoop) -> int:
-    """Count the calls that are parked on a loop at this moment.
-
-    Args:
-        loop: Any event loop.
-    """
+    """Count the calls that are parked on a loop at this moment."""
     parking = _parkings.get(loop)
     return len(parking.callers) if parking else 0
 
@@ -137,62 +115,46 @@ def parked_count(loop: asyncio.AbstractEventLoop) -> int:
 class _Caller:
     """One parked call."""
 
-    __slots__ = (
-        "bound",
-        "cancels",
-        "cancels_before",
-        "future",
-        "parking",
-        "stack",
-        "task",
-        "unwinding",
-    )
-
     def __init__(self, parking: _Parking, future: asyncio.Future[Any], *, at_home: bool) -> None:
         self.parking = parking
         self.future = future
         self.stack = greenlet.getcurrent()
         self.task = asyncio.current_task(parking.loop)
-        self.cancels_before = self.cancels = self.task.cancelling() if self.task else 0
-        # Home has to unwind before run_forever can return, and nobody can cancel a callback.
-        self.bound = at_home or self.task is None
-        self.unwinding = False
+        self.cancels_before = self.cancels_seen = self.task.cancelling() if self.task else 0
+        # Home must unwind before run_forever can return, and nobody can cancel a callback.
+        self.ends_with_run = at_home or self.task is None
+        self.was_told = False
 
     def wake(self, _: asyncio.Future[Any]) -> None:
         self.parking.awake.append(self)
 
     def pass_cancellation_on(self) -> None:
         task = self.task
-        if task is None or task.cancelling() <= self.cancels:
+        if task is None or task.cancelling() <= self.cancels_seen:
             return
-        self.cancels = task.cancelling()
-        taken = self.future.cancel(msg=task._cancel_message)
-        if taken and _UNCANCEL_TAKES_BACK and not self.cancels_before:
-            # The task takes it for undelivered, as it seems to run; once is enough.
+        self.cancels_seen = task.cancelling()
+        taken = self.future.cancel(msg=getattr(task, "_cancel_message", None))
+        if taken and _CAN_TAKE_BACK and not self.cancels_before:
+            # To the task, which seems to run, it is still undelivered; once is enough.
             while task.uncancel():
                 pass
-            self.cancels = 0
+            self.cancels_seen = 0
 
 
 class _Parking:
-    """The parked calls of one loop; exists while there are any or home is lent."""
-
-    __slots__ = ("awake", "callers", "contexts", "lender", "lending", "loop", "spare", "spawner")
+    """The parked calls of one loop; there is one while any call is parked or home is lent."""
 
     def __init__(self, loop: Any) -> None:
         self.loop = loop
         self.callers: list[_Caller] = []  # oldest first
-        self.awake: deque[_Caller] = deque()  # callers whose future is done
+        self.awake: deque[_Caller] = deque()  # those whose future is done
         self.contexts: WeakKeyDictionary[asyncio.Task[Any], Context] = WeakKeyDictionary()
-        self.lender: Any = None  # home's greenlet while it is lent
-        self.lending: Any = None  # the handle in which home will be lent, while it is queued
-        self.spare: Any = None  # a runner that stands still between two turns
+        self.lender: Any = None  # home's greenlet, while it is lent
+        self.lending: Any = None  # the handle that will lend home, while it is queued
+        self.spare: Any = None  # a runner between two turns
         self.spawner: Any = None
 
-    # -- home and callers -------------------------------------------------------------------
-
     def park(self, future: asyncio.Future[Any]) -> None:
-        """Park the current stack; return, or raise, when it goes on."""
         owed = self._owed_at_home()
         caller = _Caller(self, future, at_home=owed is not None)
         if owed is not None and self.lending is not None:
@@ -205,17 +167,15 @@ class _Parking:
             self._let_a_runner_move(from_home=owed is not None)
         finally:
             self.callers.remove(caller)
+            future.remove_done_callback(caller.wake)
             if caller in self.awake:
                 self.awake.remove(caller)
-            else:  # an exception came instead
-                future.remove_done_callback(caller.wake)
             if caller.task is not None:
                 tasks._enter_task(self.loop, caller.task)
             if owed is not None:
                 self._go_on_at_home(owed)
 
     def _lend(self) -> None:
-        """Stand still in a handle that home calls, for one turn of a runner."""
         self.lending = None
         owed = self._owed_at_home() or 0
         self.lender = greenlet.getcurrent()
@@ -226,36 +186,31 @@ class _Parking:
             self._go_on_at_home(owed)
 
     def _owed_at_home(self) -> int | None:
-        """Count the handles that home's suspended ``_run_once`` will still take, come what may.
+        """Count what home's suspended ``_run_once`` will still take; None on a runner's stack.
 
-        It counts the queue once and then takes as many, while runners empty the queue meanwhile.
-
-        Returns:
-            None where the current stack is a runner's.
+        It looked once how long the queue was and takes as many, while runners empty the queue.
         """
-        stack = greenlet.getcurrent()
-        frame: FrameType | None = sys._getframe(1)
+        stack, frame = greenlet.getcurrent(), sys._getframe(1)
         while True:
             while frame is not None:
-                if frame.f_code is _OWN_RUN_ONCE and frame.f_locals["self"] is self.loop:
+                if frame.f_code is _RUN_ONCE and frame.f_locals["self"] is self.loop:
                     return frame.f_locals["ntodo"] - frame.f_locals["i"] - 1
-                if frame.f_code is _RUNNER and frame.f_locals["self"] is self:
+                if frame.f_code is _RUN and frame.f_locals["self"] is self:
                     return None
                 frame = frame.f_back
             # Others use greenlets too: SQLAlchemy calls synchronous code in a child of home.
             stack = stack.parent
             if stack is None:
-                return 0  # a patched loop (nest_asyncio) that looks before it takes
+                return 0  # nest_asyncio's loop, which looks before it takes
             frame = stack.gr_frame
 
     def _go_on_at_home(self, owed: int) -> None:
-        """Prepare the queue for home, which moves again from here on."""
+        """Prepare the queue and the rest for home, which moves again from here on."""
         ready = self.loop._ready
-        nothing = events.Handle(_nothing, (), self.loop, Context())
+        nothing = _handle(self.loop, _nothing)
         nothing.cancel()
-        if self.callers:
-            # Home takes what it is owed, all of it nothing, and then lends itself again.
-            self.lending = events.Handle(self._lend, (), self.loop, Context())
+        if self.callers:  # so home takes what it is owed, all of it nothing, and is lent again
+            self.lending = _handle(self.loop, self._lend)
             ready.appendleft(self.lending)
             ready.extendleft([nothing] * owed)
             return
@@ -270,36 +225,38 @@ class _Parking:
         runner, self.spare = self.spare, None
         if runner is not None:
             runner.switch()
-        elif from_home:
-            greenlet.greenlet(self._run, _root()).switch()
-        else:
-            if self.spawner is None:
-                self.spawner = greenlet.greenlet(_start_each, _root())
-            self.spawner.switch(greenlet.greenlet(self._run, _root()))
-
-    # -- runners ----------------------------------------------------------------------------
+            return
+        runner = greenlet.greenlet(self._run, _root())
+        if from_home:
+            runner.switch()
+            return
+        # A greenlet inherits the recursion depth of the one that starts it: 300 calls, each parked
+        # on top of the last, would reach the limit. So one that stays shallow starts them all.
+        if self.spawner is None:
+            self.spawner = greenlet.greenlet(_spawn, _root())
+        self.spawner.switch(runner)
 
     def _run(self) -> None:
-        """Be a runner: move the loop until a parked stack or home has to go on instead."""
+        """Be a runner: move until a parked stack or home has to go on instead."""
         me = greenlet.getcurrent()
         while True:
             try:
-                stack = self._step_until_other_moves()
-            except BaseException:
-                # KeyboardInterrupt and SystemExit of a handle, and what the selector raises.
+                stack = self._step()
+            except BaseException:  # KeyboardInterrupt, SystemExit, or what the selector raised
                 me.parent = self.callers[0].stack if self.callers else self.lender
                 raise
-            others = len(self.callers) - (stack is not self.lender)
-            if self.spare is not None or not others:
-                me.parent = stack  # which goes on when this greenlet ends
+            still_parked = len(self.callers) - (stack is not self.lender)
+            if self.spare is not None or not still_parked:
+                me.parent = stack  # it goes on when this greenlet ends
                 return
             self.spare = me
             stack.switch()
 
-    def _step_until_other_moves(self) -> Any:
+    def _step(self) -> Any:
+        """Turn the loop until another stack has to move, and say which."""
         turned = False
         while not self.awake:
-            unwinding = self.loop._stopping and self._unwind_bound()
+            unwinding = self.loop._stopping and self._tell_to_unwind()
             if self.lender is not None and not unwinding and (turned or not self.callers):
                 return self.lender
             for caller in self.callers:
@@ -309,29 +266,30 @@ class _Parking:
             turned = True
         return self.awake[0].stack
 
-    def _unwind_bound(self) -> bool:
-        """Cancel what the bound callers wait for; say whether there are any."""
-        bound = [caller for caller in self.callers if caller.bound]
+    def _tell_to_unwind(self) -> bool:
+        bound = [caller for caller in self.callers if caller.ends_with_run]
         for caller in bound:
-            if not caller.unwinding:
-                caller.unwinding = True
+            if not caller.was_told:
+                caller.was_told = True
                 caller.future.cancel(msg="the event loop was stopped while a call was waiting")
         return bool(bound)
 
     def _poll(self) -> None:
-        """Wait for the next event or timer and queue what is due."""
+        """Queue what is due or has arrived; wait for it where the queue is empty."""
         loop = self.loop
-        if loop._timer_cancelled_count > _TOLERATED_CANCELLED_TIMERS:
-            self._drop_cancelled_timers()
         timers = loop._scheduled
-        timeout_s = None
-        if loop._ready:
-            timeout_s = 0
-        elif timers:
-            timeout_s = min(max(0.0, timers[0]._when - loop.time()), _LONGEST_POLL_S)
-        loop._process_events(loop._selector.select(timeout_s))
-        due_s = loop.time() + loop._clock_resolution
-        while timers and (timers[0]._cancelled or timers[0]._when < due_s):
+        if loop._timer_cancelled_count > max(_TOLERATED_CANCELLED_TIMERS, len(timers) // 2):
+            # As asyncio does: those deep in the heap would stay there while a long call waits.
+            for timer in timers:
+                timer._scheduled = not timer._cancelled
+            timers[:] = [timer for timer in timers if timer._scheduled]
+            heapq.heapify(timers)
+            loop._timer_cancelled_count = 0
+        wait_s = max(0.0, timers[0]._when - loop.time()) if timers else MAXIMUM_SELECT_TIMEOUT
+        wait_s = 0 if loop._ready else min(wait_s, MAXIMUM_SELECT_TIMEOUT)
+        loop._process_events(loop._selector.select(wait_s))
+        due = loop.time() + loop._clock_resolution
+        while timers and (timers[0]._cancelled or timers[0]._when < due):
             timer = heapq.heappop(timers)
             timer._scheduled = False
             if timer._cancelled:
@@ -339,23 +297,12 @@ class _Parking:
             else:
                 loop._ready.append(timer)
 
-    def _drop_cancelled_timers(self) -> None:
-        """Forget cancelled timers where they are the most, as a long call outlives many."""
-        timers: list[Any] = self.loop._scheduled
-        if 2 * self.loop._timer_cancelled_count <= len(timers):
-            return
-        for timer in timers:
-            timer._scheduled = not timer._cancelled
-        timers[:] = [timer for timer in timers if timer._scheduled]
-        heapq.heapify(timers)
-        self.loop._timer_cancelled_count = 0
-
     def _call_ready(self) -> None:
         """Call what is ready now, up to the first handle that wakes a caller."""
         ready = self.loop._ready
         for _ in range(len(ready)):
-            if not ready or self.awake:  # a handle may have parked, and others emptied the queue
-                break
+            if not ready or self.awake:  # a handle parked meanwhile, others emptied the queue
+                return
             handle = ready.popleft()
             if handle._cancelled:
                 continue
@@ -364,36 +311,40 @@ class _Parking:
             handle._run()
 
     def _usable_context(self, handle: Any) -> Context:
-        """Find a context in which a handle can run though a parked stack may be in its own.
+        """Find a context for a handle whose own one a parked stack may be in.
 
         A context can be entered once at a time, and ipykernel 7.1 and later gives all messages the
         same one. A task keeps its copy, so that its variables last from one step to the next.
         """
         task = getattr(handle._callback, "__self__", None)
-        if not isinstance(task, asyncio.Task):
-            return handle._context.copy() if _is_entered(handle._context) else handle._context
-        context = self.contexts.get(task)
+        context = self.contexts.get(task) if isinstance(task, asyncio.Task) else None
         if context is None:
             context = handle._context
             if _is_entered(context):
-                context = self.contexts[task] = context.copy()
+                context = context.copy()
+                if isinstance(task, asyncio.Task):
+                    self.contexts[task] = context
         return context
 
 
-_RUNNER = _Parking._run.__code__
+_RUN = _Parking._run.__code__
 
 
-def _start_each(runner: Any) -> None:
+def _spawn(runner: Any) -> None:
     while True:
         runner = runner.switch()
 
 
 def _root() -> Any:
-    """Find the thread's first greenlet: the only parent that can never make a circle."""
+    """Find the thread's first greenlet: as a parent it can never close a circle."""
     stack = greenlet.getcurrent()
     while stack.parent is not None:
         stack = stack.parent
     return stack
+
+
+def _handle(loop: Any, callback: Any) -> events.Handle:
+    return events.Handle(callback, (), loop, Context())
 
 
 def _nothing() -> None: ...
@@ -407,53 +358,41 @@ def _is_entered(context: Context) -> bool:
     return False
 
 
-def _definer(kind: type, name: str) -> type:
-    return next(each for each in kind.__mro__ if name in vars(each))
-
-
 def _is_asyncio(kind: type) -> bool:
-    return kind.__module__.split(".")[0] == "asyncio"
+    return kind.__module__.partition(".")[0] == "asyncio"
 
 
 def _self_test(kind: type[asyncio.BaseEventLoop]) -> str:
-    found = [f"its self-test did not end within {_SELF_TEST_LIMIT_S} s"]
+    verdict = f"the self-test on {kind.__qualname__} did not end in {_SELF_TEST_LIMIT_S} s"
 
     def rehearse() -> None:
+        nonlocal verdict
         try:
-            loop = kind()
-            try:
-                loop.run_until_complete(_rehearsal(loop))
-            finally:
-                loop.close()
+            with asyncio.Runner(loop_factory=kind) as runner:
+                runner.run(_rehearsal())
+            verdict = ""
         except Exception as exc:  # noqa: BLE001 - whatever a changed asyncio raises is the reason
-            found[0] = f"its self-test on {kind.__qualname__} failed: {exc!r}"
-        else:
-            found[0] = ""
+            verdict = f"the self-test on {kind.__qualname__} failed: {exc!r}"
 
     thread = threading.Thread(target=rehearse, name="nbtool-self-test", daemon=True)
     thread.start()
     thread.join(_SELF_TEST_LIMIT_S)
-    return found[0]
+    return verdict
 
 
-async def _rehearsal(loop: asyncio.AbstractEventLoop) -> None:
-    """Park two tasks, the first to park to go on last, with handles queued behind each."""
+async def _rehearsal() -> None:
+    """Park two tasks, of which the first to park is the last to go on."""
+    loop = asyncio.get_running_loop()
+    late, early = loop.create_future(), loop.create_future()
     order: list[str] = []
-    late = loop.create_future()
 
-    async def first() -> None:
-        park_until(loop, late)
-        order.append("first")
+    async def wait(name: str, future: asyncio.Future[None]) -> None:
+        park_until(loop, future)
+        order.append(name)
+        if name == "early":
+            late.set_result(None)
 
-    async def second() -> None:
-        done = loop.create_future()
-        loop.call_later(0.001, done.set_result, None)
-        park_until(loop, done)
-        order.append("second")
-        await asyncio.sleep(0.001)
-        late.set_result(None)
-
-    me = asyncio.current_task()
-    await asyncio.wait_for(asyncio.gather(first(), second(), asyncio.sleep(0)), timeout=1)
-    if order != ["second", "first"] or asyncio.current_task() is not me:
+    loop.call_later(0.001, early.set_result, None)
+    await asyncio.wait_for(asyncio.gather(wait("late", late), wait("early", early)), 1)
+    if order != ["early", "late"]:
         raise RuntimeError(f"calls went on in the wrong order: {order!r}")

@@ -98,7 +98,7 @@ def _ipython_terminal_loop() -> asyncio.AbstractEventLoop | None:
     except ImportError:  # IPython 7
         return None
     loop = get_asyncio_loop()
-    return None if loop is None or loop.is_closed() else loop
+    return None if loop.is_closed() else loop
 
 
 @atexit.register
@@ -131,6 +131,9 @@ def loop_thread() -> Any:
 
 
 # -- workers -------------------------------------------------------------------------------------
+
+
+_idle_workers: deque[_Worker] = deque()
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -173,8 +176,6 @@ def current_job() -> Job | None:
 class _Worker(threading.Thread):
     """Run jobs one after another; end when there is none for a while."""
 
-    idle: deque[_Worker] = deque()
-
     def __init__(self) -> None:
         # A daemon, so that a tool that hangs cannot keep the process from ending.
         super().__init__(name="nbtool-worker", daemon=True)
@@ -186,13 +187,13 @@ class _Worker(threading.Thread):
                 job = self.jobs.get(timeout=_IDLE_S)
             except queue.Empty:
                 try:
-                    _Worker.idle.remove(self)
+                    _idle_workers.remove(self)
                 except ValueError:  # somebody has just taken this worker: its job is coming
                     continue
                 return
             self._work(job)
             del job  # an idle worker must not keep a user's objects alive
-            _Worker.idle.append(self)
+            _idle_workers.append(self)
 
     def _work(self, job: Job) -> None:
         _here.job = job
@@ -223,7 +224,7 @@ def _settle(job: Job, value: Any, error: BaseException | None) -> None:
 
 def _start(job: Job) -> None:
     try:
-        worker = _Worker.idle.pop()
+        worker = _idle_workers.pop()
     except IndexError:
         worker = _Worker()
         worker.start()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import contextvars
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import contextvars
 
 
 def copy_changed(start: contextvars.Context, end: contextvars.Context) -> None:

@@ -102,9 +102,7 @@ def extras_of(field: FieldInfo) -> dict[str, Any]:
 
 
 def bound(field: FieldInfo, name: str, annotation: Any = None, **extras: Any) -> FieldInfo:
-    """Return a copy of a field that knows its name and its type.
-
-    The copy shares nothing with the field that a later edit could change.
+    """Return a copy of a field that knows its name and type, and that can be edited alone.
 
     Args:
         field: A field as declared, or one that belongs to another signature.

@@ -78,15 +78,13 @@ def validate_inputs(signature: type[Signature], inputs: Mapping[str, Any]) -> li
 
 
 def _fits(value: Any, field: FieldInfo) -> bool:
-    type_ = field.annotation
+    type_: Any = field.annotation
     if value is None or is_untyped(field) or isinstance(value, Iterator):
         return True
-    if isinstance(type_, type) and isinstance(value, type_) and not field.metadata:
+    # The usual case costs no adapter; isinstance() would raise for Any and for protocols.
+    if type_ in type(value).__mro__ and not field.metadata:
         return True
-    try:
-        adapter = _adapter(type_, tuple(field.metadata))
-    except TypeError:  # metadata that has no hash
-        adapter = _adapter.__wrapped__(type_, tuple(field.metadata))
+    adapter = _adapter(type_, tuple(field.metadata))
     if adapter is None:
         return True
     try:
@@ -101,17 +99,25 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
 
 
-@lru_cache(maxsize=256)
 def _adapter(type_: Any, metadata: tuple[Any, ...]) -> TypeAdapter[Any] | None:
+    try:
+        hash((type_, metadata))
+    except TypeError:
+        return _new_adapter(type_, metadata)
+    return _cached_adapter(type_, metadata)
+
+
+def _new_adapter(type_: Any, metadata: tuple[Any, ...]) -> TypeAdapter[Any] | None:
     from pydantic import ConfigDict, TypeAdapter
-    from pydantic.errors import PydanticUserError
 
     annotation: Any = Annotated[type_, *metadata] if metadata else type_
-    try:
-        return TypeAdapter(annotation)
-    except PydanticUserError:
-        pass
-    try:
-        return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
-    except PydanticUserError:  # pydantic cannot check such a type
-        return None
+    # pydantic takes no config for models, and no foreign classes without one.
+    for config in (None, ConfigDict(arbitrary_types_allowed=True)):
+        try:
+            return TypeAdapter(annotation, config=config)
+        except Exception:  # noqa: BLE001, S112 - a type that pydantic cannot check goes unchecked
+            continue
+    return None
+
+
+_cached_adapter = lru_cache(maxsize=256)(_new_adapter)

@@ -85,9 +85,7 @@ class SignatureMeta(type):
         """Make a signature class from a text or a dict: see `make_signature`."""
         if cls is not Signature:
             hint = f"give it to a predictor: Predict({cls.__name__})(...)."
-            raise SignatureError(
-                f"{cls.__name__} describes a call: it has no instances.", hint=hint
-            )
+            raise SignatureError(f"{cls.__name__} describes a call, not a value.", hint=hint)
         if inputs:
             raise TypeError(f"Signature() has no arguments {list(inputs)}")
         return make_signature(signature, instructions, signature_name, custom_types)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import deque
 from typing import TYPE_CHECKING, Any, cast
@@ -46,8 +47,12 @@ class DummyLM(BaseLM):
         adapter: Adapter | None = None,
     ) -> None:
         super().__init__("dummy")
-        self._by_text = cast("Mapping[str, Fields]", answers) if isinstance(answers, dict) else {}
-        self._in_order: deque[Fields] = deque() if self._by_text else deque(answers)  # pyright: ignore[reportArgumentType] # a mapping went into _by_text
+        self._by_text: dict[str, Fields] = {}
+        self._in_order: deque[Fields] = deque()
+        if isinstance(answers, dict):
+            self._by_text.update(cast("dict[str, Fields]", answers))
+        else:
+            self._in_order.extend(cast("Iterable[Fields]", answers))
         self.follow_examples = follow_examples
         self.reasoning = reasoning
         self.adapter = adapter
@@ -79,7 +84,7 @@ class DummyLM(BaseLM):
     def _content(self, asked: list[Message]) -> str:
         question = str(asked[-1].get("content", ""))
         if self.follow_examples:
-            for turn, reply in zip(asked, asked[1:], strict=False):
+            for turn, reply in itertools.pairwise(asked):
                 is_pair = turn.get("role") == "user" and reply.get("role") == "assistant"
                 if is_pair and str(turn.get("content", "")) in question:
                     return str(reply["content"])

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from nbtool.testing.ports import HOST
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     Serve = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-HOST = "127.0.0.1"
 
 _BACKLOG = 1024
 _LONGEST_EXIT_S = 5.0

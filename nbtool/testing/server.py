@@ -14,7 +14,8 @@ from aiohttp import web
 from nbtool.errors import ConfigurationError
 from nbtool.testing.answers import Answer, Drop, Failure, Hang, Item, Request, Step
 from nbtool.testing.endpoints import ENDPOINTS
-from nbtool.testing.listener import HOST, Gauge, Listener, cut
+from nbtool.testing.listener import Gauge, Listener, cut
+from nbtool.testing.ports import HOST
 from nbtool.testing.script import Script
 from nbtool.testing.wire import Payload, models_payload, payload_of
 

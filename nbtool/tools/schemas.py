@@ -86,8 +86,6 @@ def schema_of(annotation: Any) -> Schema:
         schema = pydantic.TypeAdapter[Any](annotation).json_schema()
     except pydantic.errors.PydanticUserError:
         return {}
-    except pydantic.errors.PydanticSchemaGenerationError:
-        return {}
     definitions = schema.pop("$defs", {})
     return cast("Schema", _inlined(schema, definitions, ()))
 

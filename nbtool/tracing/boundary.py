@@ -17,7 +17,7 @@ from nbtool.errors import LoopError
 from nbtool.tracing.span import Kind, Run, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Generator
 
 T = TypeVar("T")
 _log = logging.getLogger("nbtool")
@@ -64,7 +64,7 @@ def uninstall(instrument: Instrument) -> None:
 
 
 @contextlib.contextmanager
-def watching(instrument: Instrument) -> Iterator[None]:
+def watching(instrument: Instrument) -> Generator[None]:
     """Let an instrument watch the root calls that start inside the ``with`` block.
 
     Tasks and threads started inside are included; a call that started inside is watched to its
@@ -135,7 +135,7 @@ def traced_inline(kind: Kind, name: str, fn: Callable[..., T], inputs: dict[str,
         What `fn` returned.
     """
 
-    async def body(**given: Any) -> T:  # noqa: RUF029 - gives plain code the shape of a step
+    async def body(**given: Any) -> T:
         return fn(**given)
 
     step = traced(kind, name, body, inputs)

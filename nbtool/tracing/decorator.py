@@ -6,7 +6,10 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
-from nbtool.tracing import boundary, process  # noqa: F401 - process: records from now on
+from nbtool.tracing import (
+    boundary,
+    process,  # noqa: F401 # pyright: ignore[reportUnusedImport] - calls are recorded from now on
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ while a snapshot is taken; an object's own repr is asked for only when somebody 
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 import enum
 import fractions
@@ -23,7 +23,7 @@ _SHOWN_CHARS = 2_000
 
 _SCALARS = frozenset({int, float, bool, type(None), complex, bytes})
 _PRINTABLE = (
-    datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo, decimal.Decimal,
+    dt.date, dt.time, dt.timedelta, dt.tzinfo, decimal.Decimal,
     fractions.Fraction, uuid.UUID, pathlib.PurePath, range,
 )  # fmt: skip
 
@@ -78,7 +78,7 @@ def snapshot(value: Any, meter: Meter, depth: int = 0) -> Any:
         Scalars and strings themselves; new dicts, lists and tuples; what an object's own
         ``__trace_value__()`` gives; fields of pydantic models and dataclasses; `Opaque` else.
     """
-    kind = type(value)
+    kind: type = type(value)
     if kind is str:
         meter.bytes += len(value)
         return value
@@ -108,8 +108,9 @@ def _key(key: Any) -> str:
     return str(key) if isinstance(key, (str, int, float, bool, type(None))) else type(key).__name__
 
 
-def _other(value: Any, meter: Meter, depth: int) -> Any:
-    own_form = getattr(type(value), "__trace_value__", None)
+def _other(value: Any, meter: Meter, depth: int) -> Any:  # noqa: PLR0911 - a table of kinds
+    kind: type = type(value)
+    own_form = getattr(kind, "__trace_value__", None)
     if own_form is not None:
         return snapshot(own_form(value), meter, depth + 1)
     if isinstance(value, enum.Enum):
@@ -133,9 +134,10 @@ def _other(value: Any, meter: Meter, depth: int) -> Any:
 def _fields(value: Any) -> dict[str, Any] | None:
     if isinstance(value, type):
         return None
-    if hasattr(type(value), "__pydantic_fields__"):
+    kind: type = type(value)
+    if hasattr(kind, "__pydantic_fields__"):
         return dict(value.__dict__)
-    names = getattr(type(value), "__dataclass_fields__", None)
+    names = getattr(kind, "__dataclass_fields__", None)
     if names is not None:
         return {name: getattr(value, name, None) for name in names}
     return None
@@ -147,7 +149,7 @@ def _cut(text: str) -> str:
     return f"{text[:_SHOWN_CHARS]}… ({len(text):,} characters)"
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any) -> Any:  # noqa: PLR0911 - a table of kinds
     """Turn a snapshot into JSON-like values: bytes and `Opaque` become text."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in cast("dict[str, Any]", value).items()}

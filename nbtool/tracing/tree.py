@@ -6,12 +6,12 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from nbtool.tracing import export
-from nbtool.tracing.record import SpanRecord
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Sequence
 
+    from nbtool.tracing.record import SpanRecord
     from nbtool.tracing.span import Kind
 
 

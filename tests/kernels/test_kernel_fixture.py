@@ -145,7 +145,7 @@ def test_kernel_that_does_not_end_is_killed():
 
 def test_death_of_the_kernel_is_an_error_with_its_log(kernel):
     kernel.run("import sys\nprint('last words', file=sys.stderr)")
-    with pytest.raises(NbtoolError, match="(?s)The kernel died.*last words"):
+    with pytest.raises(NbtoolError, match=r"(?s)The kernel died.*last words"):
         kernel.run("import os\nos._exit(3)")
 
     assert not kernel.alive

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import subprocess
+import sys
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,6 +18,7 @@ from nbtool.errors import ConfigurationError
 from nbtool.testing.answers import Answer, Drop, Failure, Hang
 from nbtool.testing.server import ScriptedServer
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 CHAT = "/chat/completions"
 WEATHER = {"name": "weather", "arguments": {"city": "Oslo"}}
 
@@ -593,3 +597,32 @@ def test_plain_with_serves_blocking_clients_from_a_thread_of_its_own():
 async def test_plain_with_serves_a_blocking_client_on_a_running_loop():
     with ScriptedServer(["Paris"]) as server:
         assert post(server)["choices"][0]["message"]["content"] == "Paris"
+
+
+PROGRAM = """
+import asyncio, urllib.request
+from nbtool.testing.answers import Hang
+from nbtool.testing.server import ScriptedServer
+
+async def main():
+    async with ScriptedServer([Hang(3)]) as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(server.base_url[17:-3]))
+        writer.write(b"POST /v1/completions HTTP/1.1\\r\\nhost: x\\r\\ncontent-length: 2\\r\\n\\r\\n{}")
+        await server.wait_until(lambda: server.in_flight)
+    writer.close()
+
+asyncio.run(main())
+with ScriptedServer() as server:
+    urllib.request.urlopen(server.base_url + "/models").read()
+"""
+
+
+def test_program_that_used_it_leaves_nothing_open_and_no_task():
+    ended = subprocess.run(  # noqa: S603 - the program above
+        [sys.executable, "-X", "dev", "-W", "error", "-c", PROGRAM],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=CHECKOUT,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

