@@ -72,7 +72,7 @@ class Environment:
         except (OSError, subprocess.TimeoutExpired) as exc:
             raise NotMeasuredError(f"{self.name}: {program}: {exc}") from exc
         if done.returncode != 0:
-            raise NotMeasuredError(f"{self.name}: {program} failed: {_last_lines(done.stderr)}")
+            raise self._failure(program, done.returncode, done.stderr)
         return self._parse(program, done.stdout)
 
     def seconds_to_report(self, program: str, *arguments: str) -> float:
@@ -106,13 +106,17 @@ class Environment:
             limit.cancel()
             if child.returncode != 0:
                 errors.seek(0)
-                reason = _last_lines(errors.read())
-                raise NotMeasuredError(f"{self.name}: {program} failed: {reason}")
+                raise self._failure(program, child.returncode, errors.read())
         self._parse(program, line)
         return elapsed_s
 
     def _command(self, program: str, arguments: tuple[str, ...]) -> list[str]:
         return [str(self.python), str(PROGRAMS / program), *arguments]
+
+    def _failure(self, program: str, code: int, errors: str) -> NotMeasuredError:
+        # Without a message it was most likely killed at the limit.
+        reason = _last_lines(errors) or f"nothing said within {PROGRAM_LIMIT_S} s"
+        return NotMeasuredError(f"{self.name}: {program} ended with {code}: {reason}")
 
     def _parse(self, program: str, output: str) -> dict[str, Any]:
         lines = output.strip().splitlines()

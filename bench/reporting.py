@@ -96,7 +96,10 @@ def _competitor(verdict: Verdict) -> Text:
 
 
 def _figure(figure: float | None, unit: str = "") -> str:
-    return "-" if figure is None else f"{figure:,.3g} {unit}".strip()
+    if figure is None:
+        return "-"
+    shown = f"{figure:,.0f}" if abs(figure) >= 100 else f"{figure:.3g}"
+    return f"{shown} {unit}".strip()
 
 
 def _git(*arguments: str) -> str | None:

@@ -10,8 +10,8 @@ whatever order the futures finish. No class of asyncio is touched: a Task stays 
 
 *Home* is the stack that carries the loop's ``run_forever``. While anybody is parked it is either
 parked too, or *lent*: it stands still in a handle of ours for one turn of a runner. So handles are
-called by runners alone, who pass cancellation on and know which contexts are in use, and yet home
-sees after each turn whether the loop was stopped. At any time exactly one stack moves.
+called by runners alone, who know which contexts are in use and whom to wake, and yet home sees
+after each turn whether the loop was stopped. At any time exactly one stack moves.
 """
 
 from __future__ import annotations
@@ -38,9 +38,6 @@ _RUN_ONCE = asyncio.BaseEventLoop._run_once.__code__
 _STEPPED = ("run_forever", "_run_once", "_process_events", "call_soon", "call_at")
 _SELF_TEST_LIMIT_S = 5.0
 _TOLERATED_CANCELLED_TIMERS = 100
-# `uncancel()` takes an undelivered cancellation back. Before 3.13 nothing does: a task that was
-# cancelled while parked and goes on gets a second CancelledError at its next await.
-_CAN_TAKE_BACK = sys.version_info >= (3, 13)
 
 _parkings: dict[asyncio.AbstractEventLoop, _Parking] = {}
 _verdicts: dict[type, str] = {}
@@ -119,26 +116,31 @@ class _Caller:
         self.parking = parking
         self.future = future
         self.stack = greenlet.getcurrent()
-        self.task = asyncio.current_task(parking.loop)
-        self.cancels_before = self.cancels_seen = self.task.cancelling() if self.task else 0
+        self.task: Any = asyncio.current_task(parking.loop)
         # Home must unwind before run_forever can return, and nobody can cancel a callback.
         self.ends_with_run = at_home or self.task is None
         self.was_told = False
 
+    def leave(self) -> None:
+        self.future.add_done_callback(self.wake)
+        if self.task is not None:
+            tasks._leave_task(self.parking.loop, self.task)
+            self.cancel_task = self.task.cancel
+            # On the one instance, as long as it is parked: to the task it looks as if it ran, so
+            # it would only note the request and deliver it at its next await.
+            self.task.cancel = self.cancel
+
+    def enter(self) -> None:
+        self.future.remove_done_callback(self.wake)
+        if self.task is not None:
+            del self.task.cancel
+            tasks._enter_task(self.parking.loop, self.task)
+
     def wake(self, _: asyncio.Future[Any]) -> None:
         self.parking.awake.append(self)
 
-    def pass_cancellation_on(self) -> None:
-        task = self.task
-        if task is None or task.cancelling() <= self.cancels_seen:
-            return
-        self.cancels_seen = task.cancelling()
-        taken = self.future.cancel(msg=getattr(task, "_cancel_message", None))
-        if taken and _CAN_TAKE_BACK and not self.cancels_before:
-            # To the task, which seems to run, it is still undelivered; once is enough.
-            while task.uncancel():
-                pass
-            self.cancels_seen = 0
+    def cancel(self, msg: Any = None) -> bool:
+        return self.future.cancel(msg=msg) or self.cancel_task(msg=msg)
 
 
 class _Parking:
@@ -159,19 +161,15 @@ class _Parking:
         caller = _Caller(self, future, at_home=owed is not None)
         if owed is not None and self.lending is not None:
             self.lending.cancel()
-        future.add_done_callback(caller.wake)
-        if caller.task is not None:
-            tasks._leave_task(self.loop, caller.task)
+        caller.leave()
         self.callers.append(caller)
         try:
             self._let_a_runner_move(from_home=owed is not None)
         finally:
             self.callers.remove(caller)
-            future.remove_done_callback(caller.wake)
             if caller in self.awake:
                 self.awake.remove(caller)
-            if caller.task is not None:
-                tasks._enter_task(self.loop, caller.task)
+            caller.enter()
             if owed is not None:
                 self._go_on_at_home(owed)
 
@@ -259,8 +257,6 @@ class _Parking:
             unwinding = self.loop._stopping and self._tell_to_unwind()
             if self.lender is not None and not unwinding and (turned or not self.callers):
                 return self.lender
-            for caller in self.callers:
-                caller.pass_cancellation_on()
             self._poll()
             self._call_ready()
             turned = True

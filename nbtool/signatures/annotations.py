@@ -14,7 +14,6 @@ import inspect
 import sys
 import types
 import typing
-from difflib import get_close_matches
 from functools import partial, reduce
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast, get_args, get_origin
@@ -200,10 +199,16 @@ def _named(node: ast.expr, meanings: Meanings, accept: Callable[[object], bool])
         found = reduce(_member, path, meaning)
         if accept(found):
             return found
+    raise _unreadable(node, f"Unknown name: {name}", _hint_for(name, root))
+
+
+def _hint_for(name: str, root: str) -> str:
+    from difflib import get_close_matches
+
     near = get_close_matches(name, _USUAL, n=1)
     example = f"custom_types={{{root!r}: ...}}"
     hint = f"define or import {root!r} before, or pass {example} to Signature."
-    raise _unreadable(node, f"Unknown name: {name}", f"did you mean `{near[0]}`?" if near else hint)
+    return f"did you mean `{near[0]}`? If not, {hint}" if near else hint
 
 
 def _member(owner: object, name: str) -> object:

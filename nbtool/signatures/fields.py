@@ -10,9 +10,8 @@ import inspect
 import re
 import warnings
 from copy import copy
-from difflib import get_close_matches
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast, get_origin
 
 from pydantic.fields import Field, FieldInfo
 
@@ -25,7 +24,6 @@ ROLE_KEY: Final = "__dspy_field_type"
 UNTYPED_KEY: Final = "IS_TYPE_UNDEFINED"
 
 _DEPRECATED = ("prefix", "format", "parser")
-_OWN_KEYWORDS = ("desc", *_DEPRECATED)
 _CONSTRAINTS = {
     "gt": "greater than {}",
     "ge": "at least {}",
@@ -112,9 +110,11 @@ def bound(field: FieldInfo, name: str, annotation: Any = None, **extras: Any) ->
     """
     untyped = annotation is None and (field.annotation is None or is_untyped(field))
     type_: Any = annotation or field.annotation or str
-    source = copy(field)
-    source.metadata = list(field.metadata)  # pydantic 2.10 extends it in place
-    own = FieldInfo.from_annotated_attribute(type_, source)
+    own = copy(field)
+    own.metadata = list(field.metadata)  # pydantic 2.10 extends it in place
+    own.annotation = type_
+    if get_origin(type_) is Annotated:
+        own = FieldInfo.from_annotated_attribute(type_, own)
     known = {**extras_of(field), **extras}
     known.pop(UNTYPED_KEY, None)
     if untyped:
@@ -161,10 +161,16 @@ def _warn_about(role: Role, kwargs: Mapping[str, Any]) -> None:
         if keyword in _DEPRECATED:
             text = f"`{keyword}` of {maker} is deprecated, as in DSPy: no prompt shows it"
             warnings.warn(text, DeprecationWarning, stacklevel=4)
-        elif keyword not in _OWN_KEYWORDS and keyword not in pydantic_keywords():
-            near = get_close_matches(keyword, [*_OWN_KEYWORDS, *pydantic_keywords()], n=1)
-            hint = f"did you mean `{near[0]}`?" if near else "it is kept, but nothing reads it"
-            warnings.warn(f"{maker} has no `{keyword}`: {hint}", UserWarning, stacklevel=4)
+        elif keyword != "desc" and keyword not in pydantic_keywords():
+            text = f"{maker} has no `{keyword}`: {_meant_instead_of(keyword)}"
+            warnings.warn(text, UserWarning, stacklevel=4)
+
+
+def _meant_instead_of(keyword: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(keyword, ["desc", *pydantic_keywords()], n=1)
+    return f"did you mean `{near[0]}`?" if near else "it is kept, but nothing reads it"
 
 
 @cache

@@ -135,6 +135,7 @@ class Signature(metaclass=SignatureMeta):
     """Describe a call of a language model by its inputs, its outputs and instructions.
 
     Example:
+        >>> from nbtool.signatures.fields import InputField, OutputField
         >>> Signature("question -> answer: int", "Count.").output_fields["answer"].annotation
         <class 'int'>
         >>> class Summarize(Signature):

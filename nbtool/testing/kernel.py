@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from nbtool.errors import NbtoolError
 from nbtool.testing.cells import CellResult, Cells
 from nbtool.testing.channels import Channels
+from nbtool.testing.launch import launch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,21 +27,6 @@ _SUBSCRIBED_S = 1.0
 # After an error ipykernel refuses what is queued, by default for 0 to 0.1 s.
 _ABORTING_S = 0.05
 _LOG_SHOWN_CHARS = 2_000
-# What would make a kernel another one than a user's fresh one, or hand it a key to pay with.
-_DROPPED_PREFIXES = (
-    "ANTHROPIC_",
-    "COLAB_",
-    "DATABRICKS_",
-    "IPYTHON",
-    "JPY_",
-    "JUPYTER",
-    "OPENAI_",
-    "PYTEST",
-    "PYTHON",
-    "VIRTUAL_ENV",
-    "VSCODE_",
-)
-_DROPPED_SUFFIXES = ("_API_KEY", "_TOKEN")
 
 
 class Kernel:
@@ -139,17 +125,13 @@ class Kernel:
         place = self._place / str(self._starts)
         place.mkdir()
         self._channels = Channels(place)
-        command = [self._python, "-m", "ipykernel_launcher", "-f", self._channels.connection_file]
-        with self._log_file.open("ab") as log:
-            self._program = subprocess.Popen(  # noqa: S603 - the interpreter is the caller's choice
-                [*command, *self._arguments],
-                cwd=place,
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C in the terminal is for the test, not for it
-            )
+        module = ("-m", "ipykernel_launcher", "-f", self._channels.connection_file)
+        self._program = launch(
+            [self._python, *module, *self._arguments],
+            place=place,
+            log_file=self._log_file,
+            env={"PYTHONPATH": os.pathsep.join(map(str, self._import_from)), **self._env},
+        )
         self._greet(time.monotonic() + timeout_s)
         return self
 
@@ -394,27 +376,3 @@ class Kernel:
             else:
                 self._replies[message["parent_header"]["msg_id"]] = message
                 self._cells.add_reply(message)
-
-    def _environment(self) -> dict[str, str]:
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(_DROPPED_PREFIXES) and not name.endswith(_DROPPED_SUFFIXES)
-        }
-        own = {
-            name: str(self._place / name.lower())
-            for name in (
-                "IPYTHONDIR",
-                "JUPYTER_CONFIG_DIR",
-                "JUPYTER_DATA_DIR",
-                "JUPYTER_RUNTIME_DIR",
-            )
-        }
-        return {
-            **kept,
-            **own,
-            "JPY_PARENT_PID": str(os.getpid()),  # it ends itself when this program is killed
-            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-            "PYTHONPATH": os.pathsep.join(map(str, self._import_from)),
-            **self._env,
-        }

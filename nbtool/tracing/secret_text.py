@@ -54,8 +54,8 @@ _SHAPES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
         ("glpat-", r"glpat-[\w-]{20,}+", REDACTED),
         ("hf_", r"hf_[A-Za-z0-9]{20,}+", REDACTED),
         ("dapi", r"dapi[0-9a-f]{32}", REDACTED),  # Databricks
-        ("AKIA", r"AKIA[0-9A-Z]{16}", REDACTED),  # AWS
-        ("ASIA", r"ASIA[0-9A-Z]{16}", REDACTED),  # AWS, temporary
+        ("AKIA", r"AKIA[0-9A-Z]{16,}+", REDACTED),  # AWS
+        ("ASIA", r"ASIA[0-9A-Z]{16,}+", REDACTED),  # AWS, temporary
         ("xox", r"xox[abeoprs]-[A-Za-z0-9-]{10,}+", REDACTED),  # Slack
         ("gsk_", r"gsk_[A-Za-z0-9]{20,}+", REDACTED),  # Groq
         ("lsv2_", r"lsv2_[a-z]{2}_\w{20,}+", REDACTED),  # LangSmith
@@ -75,11 +75,12 @@ _SHAPES_WITHOUT_UNDERSCORE = tuple(shape for shape in _SHAPES if "_" not in shap
 _ASSIGNMENT = re.compile(  # tried on lower-cased text
     r"(?P<word>(?:key(?:_?id)?|token|secret|pass(?:word|wd|phrase)|pwd|auth(?:orization)?"
     r"|cookie|credential|jwt|sig(?:nature)?)s?(?:_?\d{1,3})?)"
-    r"""\\{0,3}["']?\s{0,3}(?P<sign>=>?|:|%3d)\s{0,3}"""
+    r"""\\{0,3}["']?[ \t]{0,3}(?P<sign>=>?|:|%3d)[ \t]{0,3}"""
 )
 _BEFORE_NAME = re.compile(r"\\[a-z]|[^\w.?&-]")
 _QUOTED = re.compile(
-    r"""[bruf]{0,2}(?P<quote>\\{0,3}["'])(?P<value>(?:(?!(?P=quote))\\?.)++)""", re.DOTALL
+    r"""(?:[A-Za-z_.]{1,40}\()?[bruf]{0,2}(?P<quote>\\{0,3}["'])(?P<value>(?:(?!(?P=quote))\\?.)++)""",
+    re.DOTALL,
 )
 _BARE = re.compile(r"""(?P<value>[^\s"',;&<>]{6,}+)""")
 _REST_OF_LINE = re.compile(r"""(?P<value>[^\r\n"'\\]{6,}+)""")

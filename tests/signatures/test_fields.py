@@ -2,7 +2,7 @@ import warnings
 from typing import Annotated
 
 import pytest
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from nbtool.signatures.fields import (
@@ -107,6 +107,15 @@ def test_a_bound_field_has_type_prefix_and_description():
     assert extras_of(field)["prefix"] == "User Question:"
     assert extras_of(field)["desc"] == "${userQuestion}"
     assert not is_untyped(field)
+
+
+def test_a_bound_field_can_be_a_field_of_a_model():
+    field = bound(OutputField(ge=1), "stars", int)
+    model = create_model("Answer", stars=(field.annotation, field))
+
+    assert model(stars="3").stars == 3
+    with pytest.raises(ValidationError):
+        model(stars=0)
 
 
 def test_a_field_without_type_is_an_untyped_string_until_it_gets_one():

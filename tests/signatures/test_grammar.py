@@ -178,7 +178,7 @@ def test_a_fault_is_shown_at_its_place(text, problem, caret):
 def test_the_caret_stands_in_the_right_one_of_several_lines():
     message = message_of("question,\n  k: itn\n-> answer")
 
-    assert "\n      k: itn\n         ^\n  Hint: did you mean `int`?" in message
+    assert "\n      k: itn\n         ^\n  Hint: did you mean `int`? If not, " in message
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,19 @@ def test_a_subclass_adds_overrides_and_inherits():
     assert Rate.fields["stars"].annotation is int
 
 
+def test_the_first_of_several_bases_wins():
+    class Other(Signature):
+        text: bytes = InputField()
+        more: str = InputField()
+
+    class Both(Rate, Other):
+        pass
+
+    assert Both.signature == "text, more, context -> stars"
+    assert Both.fields["text"].annotation is str
+    assert Both.instructions == Rate.instructions
+
+
 def test_default_instructions_of_a_subclass_name_its_own_fields():
     class Short(Signature):
         a: str = InputField()
@@ -229,6 +242,15 @@ def test_a_field_of_the_same_name_is_replaced():
 
     assert signature.signature == " -> b, a"
     assert extras_of(signature.fields["a"])["desc"] == "new"
+
+
+def test_a_replaced_field_of_the_same_side_moves_to_its_new_place():
+    signature = Signature("a: int, b, c -> d").insert(1, "a", InputField(), bytes)
+
+    assert list(signature.fields) == ["b", "a", "c", "d"]
+    assert signature.fields["a"].annotation is bytes
+    with pytest.raises(SignatureError, match=r"\[-3, 2\]"):
+        Signature("a, b, c -> d").insert(3, "a", InputField())
 
 
 def test_delete_removes_a_field_and_ignores_a_missing_one():

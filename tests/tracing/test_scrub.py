@@ -69,6 +69,17 @@ def test_secret_is_gone_wherever_it_stood(secret, telling, place):
     assert REDACTED in shown
 
 
+FURTHER_PREFIXES = (
+    "sk_live_", "rk_live_", "ya29.", "glpat-", "gho_", "ghu_", "ghs_", "ghr_", "ASIA", "xoxp-",
+    "lsv2_pt_", "xai-", "pplx-", "nvapi-", "Bearer%20",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("prefix", FURTHER_PREFIXES)
+def test_shape_of_a_further_provider_is_known(prefix):
+    assert "Q1W2" not in scrub_text(f"say {prefix}{'Q1W2' * 10} and go on")
+
+
 SECRET_NAMES = (
     "api_key", "apiKey", "openai_api_key", "OPENAI_API_KEY", "X-Api-Key", "api_key_2", "HFToken",
     "Authorization", "proxy-authorization", "token", "access_token", "sessionToken", "secret",
@@ -105,6 +116,7 @@ HARMLESS = {
     "url": "https://user.example:8080/a?page=2&sort=name#top",
     "mail": "http://localhost:8000/a, mail me: someone@example.org",
     "hyphens": "a task-force and a risk-adjusted-return-on-capital desk-research",
+    "empty_setting": "OPENAI_API_KEY=\nNEXT_LINE=1",
     "short": "sk-learn, hf_hub, ghp_, AKIA, eyJ, Bearer token",
     "nothing_under_a_secret_name": {"api_key": None, "token": "", "auth": False, "cookies": []},
     "numbers": [1, 2.5, True, None, -1e300, 1j],
@@ -124,6 +136,7 @@ ASSIGNMENTS = (
     "{'password': 'zebra-crossing'}",
     "LM('gpt', api_key='zebra-crossing')",
     "client_secret: zebra2crossing",
+    "token=pydantic.SecretStr('zebra-crossing')",
     "https://a.example/v1?key=zebra-crossing&q=1",
     "https://a.example/v1?q=1&sig=zebra-crossing",
     "?X-Amz-Security-Token=zebra-crossing",
