@@ -13,6 +13,8 @@
     │   ├── LoopClosedError
     │   └── WrongLoopError
     ├── SignatureError                     also ValueError
+    │   ├── FieldDeclarationError          also TypeError
+    │   ├── FieldNotFoundError             also KeyError
     │   └── InputError
     ├── LMError                            model, provider, status, request_id
     │   ├── LMTransportError               no answer came: connection, DNS, TLS
@@ -135,6 +137,18 @@ class SignatureError(NbtoolError, ValueError):
     """Say that a signature cannot be read or edited as asked."""
 
     code = "signature"
+
+
+class FieldDeclarationError(SignatureError, TypeError):
+    """Say that a field of a signature was not declared with InputField or OutputField."""
+
+    code = "field_declaration"
+
+
+class FieldNotFoundError(SignatureError, KeyError):
+    """Say that a signature has no field of that name."""
+
+    code = "field_not_found"
 
 
 class InputError(SignatureError):

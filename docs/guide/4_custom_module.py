@@ -13,7 +13,7 @@ class MyModule(dspy.Module):
         self.predict1 = dspy.ChainOfThought("question->answer")
         self.predict2 = dspy.ChainOfThought("answer->simplified_answer")
 
-    async def aforward(self, question, **kwargs):
+    async def aforward(self, question, **kwargs):  # noqa: ARG002 - the guide's own signature
         answer = await self.predict1.acall(question=question)
         return await self.predict2.acall(answer=answer)
 

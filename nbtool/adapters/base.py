@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from nbtool.adapters import values
 from nbtool.errors import AdapterParseError
-from nbtool.lm.responses import text_of
 from nbtool.tracing.boundary import traced_inline
 
 if TYPE_CHECKING:
@@ -96,7 +95,8 @@ class Adapter:
         return traced_inline("adapter", f"{type(self).__name__}.format", self.format, given)
 
     def _parsed(self, signature: type[Signature], output: Output) -> Fields:
-        given = {"signature": signature, "completion": text_of(output)}
+        text = output if isinstance(output, str) else output.get("text") or ""
+        given = {"signature": signature, "completion": text}
         return traced_inline("adapter", f"{type(self).__name__}.parse", self.parse, given)
 
     def typed(self, signature: type[Signature], raw: Mapping[str, Any], completion: str) -> Fields:

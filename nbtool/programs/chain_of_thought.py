@@ -45,8 +45,10 @@ class ChainOfThought(Module):
         **config: Any,
     ) -> None:
         super().__init__()
-        field = rationale_field or OutputField(desc="${reasoning}")
-        asked = ensure_signature(signature).prepend("reasoning", field, type_=rationale_field_type)
+        asked = ensure_signature(signature)
+        if "reasoning" not in asked.output_fields:  # else the user's own field is the reasoning
+            field = rationale_field or OutputField(desc="${reasoning}")
+            asked = asked.prepend("reasoning", field, type_=rationale_field_type)
         self.predict = Predict(asked, **config)
 
     async def aforward(self, **kwargs: Any) -> Prediction:

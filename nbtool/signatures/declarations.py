@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast, get_origin, ge
 
 from pydantic.fields import FieldInfo
 
-from nbtool.errors import SignatureError
+from nbtool.errors import FieldDeclarationError, SignatureError
 from nbtool.signatures.annotations import is_type
 from nbtool.signatures.fields import InputField, OutputField, bound, role_of
 from nbtool.signatures.grammar import parse_signature
@@ -17,12 +17,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
 Fields: TypeAlias = dict[str, FieldInfo]
-
-
-class FieldDeclarationError(SignatureError, TypeError):
-    """Say that a field of a signature was not made by `InputField` or `OutputField`."""
-
-    code = "field_declaration"
 
 
 def fields_of_body(cls: type, body: Mapping[str, Any], statement: FrameType | None) -> Fields:

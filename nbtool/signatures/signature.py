@@ -10,13 +10,12 @@ import copyreg
 import inspect
 import sys
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, cast, overload
 
 from pydantic.fields import FieldInfo
 
-from nbtool.errors import SignatureError
+from nbtool.errors import FieldNotFoundError, SignatureError
 from nbtool.signatures.declarations import (
-    FieldDeclarationError,
     Fields,
     declared_field,
     fields_of,
@@ -34,8 +33,6 @@ from nbtool.signatures.inputs import validate_inputs, with_defaults
 from nbtool.signatures.wording import default_instructions, summary
 
 __all__ = [
-    "FieldDeclarationError",
-    "FieldNotFoundError",
     "Signature",
     "SignatureMeta",
     "ensure_signature",
@@ -46,12 +43,6 @@ __all__ = [
 ]
 
 _TEXT_NAME = "StringSignature"
-
-
-class FieldNotFoundError(SignatureError, KeyError):
-    """Say that a signature has no field of that name."""
-
-    code = "field_not_found"
 
 
 class SignatureMeta(type):
@@ -121,6 +112,10 @@ class SignatureMeta(type):
 
     def _side(cls, role: Role) -> Fields:
         return {name: field for name, field in cls._fields.items() if role_of(field) == role}
+
+    def __trace_value__(cls) -> str:
+        """Show only the names of the fields in traces."""
+        return cls.signature
 
     def __dir__(cls) -> list[str]:
         # Names of a metaclass are missing from dir(), and so from completion in notebooks.
@@ -314,6 +309,12 @@ def make_signature(
     raise SignatureError(f"{signature!r} is no signature.", hint=hint)
 
 
+@overload
+def ensure_signature(signature: None, instructions: str | None = None) -> None: ...
+@overload
+def ensure_signature(
+    signature: str | Mapping[str, Any] | type[Signature], instructions: str | None = None
+) -> type[Signature]: ...
 def ensure_signature(
     signature: str | Mapping[str, Any] | type[Signature] | None, instructions: str | None = None
 ) -> type[Signature] | None:

@@ -102,9 +102,9 @@ async def traced(
         run = Run(scoped)
     span = Span(run, parent, kind, name, inputs)
     token = _current.set(span)
-    if _process_wide or run.instruments:
-        _tell_opened(span)
     try:
+        if _process_wide or run.instruments:  # inside: Ctrl-C in a watcher must close the step
+            _tell_opened(span)
         output = span.output = await fn(**inputs)
     except BaseException as error:
         span.error = error

@@ -11,17 +11,26 @@ import datetime as dt
 import decimal
 import enum
 import fractions
+import itertools
+import math
 import pathlib
 import uuid
 import weakref
-from typing import Any, cast
+from sys import getsizeof
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 _MAX_DEPTH = 32
 _MAX_NODES = 100_000
-_NODE_BYTES = 56  # what a small container entry costs in CPython, roughly
+_NODE_BYTES = 56  # what a small container or an entry of a dict costs in CPython, roughly
+_POINTER_BYTES = 8
 _SHOWN_CHARS = 2_000
+_WORD_CHARS = 256
+_MAX_INT_BITS = 2_000  # text of longer ones may be refused (sys.set_int_max_str_digits)
 
-_SCALARS = frozenset({int, float, bool, type(None), complex, bytes})
+_SCALARS = frozenset({str, int, float, bool, type(None), complex})
 _PRINTABLE = (
     dt.date, dt.time, dt.timedelta, dt.tzinfo, decimal.Decimal,
     fractions.Fraction, uuid.UUID, pathlib.PurePath, range,
@@ -38,8 +47,7 @@ class Opaque:
     __slots__ = ("_reference", "type_name")
 
     def __init__(self, value: object) -> None:
-        kind = type(value)
-        self.type_name = f"{kind.__module__}.{kind.__qualname__}"
+        self.type_name = _type_name(type(value))
         try:
             self._reference: weakref.ref[object] | None = weakref.ref(value)
         except TypeError:
@@ -56,6 +64,13 @@ class Opaque:
             return f"<{self.type_name} object, its repr raised {type(error).__name__}>"
 
 
+def _type_name(kind: type) -> str:
+    try:
+        return f"{kind.__module__}.{kind.__qualname__}"
+    except Exception:  # noqa: BLE001 - a user's metaclass may do anything
+        return "unknown"
+
+
 class Meter:
     """Count what a snapshot costs while it is taken."""
 
@@ -64,6 +79,10 @@ class Meter:
     def __init__(self) -> None:
         self.bytes = 0
         self.nodes = 0
+
+    def room(self) -> int:
+        """Return how many nodes may still be taken."""
+        return max(0, _MAX_NODES - self.nodes)
 
 
 def snapshot(value: Any, meter: Meter, depth: int = 0) -> Any:
@@ -75,68 +94,108 @@ def snapshot(value: Any, meter: Meter, depth: int = 0) -> Any:
         depth: How deep `value` is nested; below 32 levels the rest is cut.
 
     Returns:
-        Scalars and strings themselves; new dicts, lists and tuples; what an object's own
-        ``__trace_value__()`` gives; fields of pydantic models and dataclasses; `Opaque` else.
+        Scalars and strings themselves; the length of bytes; new dicts and lists; what an
+        object's own ``__trace_value__()`` gives; fields of pydantic models and dataclasses;
+        `Opaque` else, and where an object cannot be read.
     """
     kind: type = type(value)
-    if kind is str:
-        meter.bytes += len(value)
-        return value
     if kind in _SCALARS:
-        meter.bytes += 16
+        meter.bytes += getsizeof(value)
         return value
-    meter.nodes += 1
     meter.bytes += _NODE_BYTES
-    if depth >= _MAX_DEPTH or meter.nodes > _MAX_NODES:
-        return "<cut: nested too deep>" if depth >= _MAX_DEPTH else "<cut: too large>"
+    if depth >= _MAX_DEPTH:
+        return "<cut: nested too deep>"
     if kind is dict:
         return _mapping(value, meter, depth)
     if kind is list or kind is tuple:
-        return [snapshot(item, meter, depth + 1) for item in value]
-    return _other(value, meter, depth)
+        return _row(iter(value), len(value), meter, depth)
+    try:
+        return _other(value, meter, depth)
+    except Exception:  # noqa: BLE001 - objects may do anything when they are read
+        return Opaque(value)
 
 
-def _mapping(value: dict[Any, Any], meter: Meter, depth: int) -> dict[Any, Any]:
-    meter.nodes += len(value)
-    return {
-        key if type(key) is str else _key(key): snapshot(item, meter, depth + 1)
-        for key, item in value.items()
-    }
+def _row(items: Iterator[Any], length: int, meter: Meter, depth: int) -> list[Any]:
+    kept = list(itertools.islice(items, meter.room()))  # in one go: other threads may change it
+    meter.nodes += len(kept)
+    meter.bytes += _POINTER_BYTES * len(kept)
+    row = [snapshot(item, meter, depth + 1) for item in kept]
+    if length > len(kept):
+        row.append(f"<cut: {length - len(kept):,} more>")
+    return row
 
 
-def _key(key: Any) -> str:
-    return str(key) if isinstance(key, (str, int, float, bool, type(None))) else type(key).__name__
+def _mapping(value: dict[Any, Any], meter: Meter, depth: int) -> dict[str, Any]:
+    kept = list(itertools.islice(dict.items(value), meter.room()))  # as in `_row`
+    meter.nodes += len(kept)
+    copy: dict[str, Any] = {}
+    for key, item in kept:
+        name = key if type(key) is str else _key(key, meter, depth)
+        while name in copy:  # another key has the same text
+            name = f"{name} {len(copy)}"
+        meter.bytes += _NODE_BYTES + len(name)
+        copy[name] = snapshot(item, meter, depth + 1)
+    cut = dict.__len__(value) - len(kept)
+    return {**copy, "…": f"<cut: {cut:,} more>"} if cut > 0 else copy
 
 
-def _other(value: Any, meter: Meter, depth: int) -> Any:  # noqa: PLR0911 - a table of kinds
+def _key(key: Any, meter: Meter, depth: int) -> str:
+    return _cut(_key_text(snapshot(key, meter, depth + 1)))
+
+
+def _key_text(form: Any) -> str:
+    if isinstance(form, list):
+        return f"({', '.join(map(_key_text, cast('list[Any]', form)))})"
+    return form.type_name if isinstance(form, Opaque) else str(plain(form))
+
+
+def _other(value: Any, meter: Meter, depth: int) -> Any:
     kind: type = type(value)
     own_form = getattr(kind, "__trace_value__", None)
     if own_form is not None:
         return snapshot(own_form(value), meter, depth + 1)
-    if isinstance(value, enum.Enum):
-        return snapshot(value.value, meter, depth + 1)
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, dict):
+    if issubclass(kind, enum.Enum):
+        return snapshot(value._value_, meter, depth + 1)  # noqa: SLF001 - `value` may be a user's
+    exact = _exact(value, kind)
+    if exact is not None:
+        return snapshot(exact, meter, depth)
+    if issubclass(kind, dict):
         return _mapping(cast("dict[Any, Any]", value), meter, depth)
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [snapshot(item, meter, depth + 1) for item in cast("list[Any]", value)]
-    if isinstance(value, _PRINTABLE):
-        return str(value)
-    if isinstance(value, BaseException):
-        return _cut(f"{type(value).__name__}: {value}")
+    for base in (list, tuple, set, frozenset):
+        if issubclass(kind, base):
+            return _row(base.__iter__(value), base.__len__(value), meter, depth)
     fields = _fields(value)
-    if fields is not None:
-        return _mapping(fields, meter, depth)
-    return str(value) if isinstance(value, (int, float)) else Opaque(value)
+    return Opaque(value) if fields is None else _mapping(fields, meter, depth)
+
+
+def _exact(value: Any, kind: type) -> str | int | float | None:
+    # By the kind, not by isinstance, which believes what a proxy or mock says of its class; and
+    # by the methods of the base, which a subclass cannot change.
+    for base, exact in _BASES:
+        if issubclass(kind, base):
+            return exact(value)
+    if issubclass(kind, _PRINTABLE):
+        return _cut(str(value))
+    if issubclass(kind, BaseException):
+        return _cut(f"{kind.__name__}: {value}")
+    return None
+
+
+_BASES: tuple[tuple[type, Callable[[Any], str | int | float]], ...] = (
+    (str, str.__str__),
+    (int, int.__int__),
+    (float, float.__float__),
+    (bytes, lambda value: f"<{bytes.__len__(value):,} bytes>"),
+    (bytearray, lambda value: f"<{bytearray.__len__(value):,} bytes>"),
+)
 
 
 def _fields(value: Any) -> dict[str, Any] | None:
-    if isinstance(value, type):
-        return None
     kind: type = type(value)
+    if issubclass(kind, type):
+        return None
     if hasattr(kind, "__pydantic_fields__"):
-        return dict(value.__dict__)
+        return {**value.__dict__, **(value.__pydantic_extra__ or {})}
     names = getattr(kind, "__dataclass_fields__", None)
     if names is not None:
         return {name: getattr(value, name, None) for name in names}
@@ -146,21 +205,21 @@ def _fields(value: Any) -> dict[str, Any] | None:
 def _cut(text: str) -> str:
     if len(text) <= _SHOWN_CHARS:
         return text
-    return f"{text[:_SHOWN_CHARS]}… ({len(text):,} characters)"
+    # Between words, because half of a secret would no longer be found as one.
+    end = max(text.rfind(" ", 0, _SHOWN_CHARS), _SHOWN_CHARS - _WORD_CHARS)
+    return f"{text[:end]}… ({len(text):,} characters)"
 
 
 def plain(value: Any) -> Any:  # noqa: PLR0911 - a table of kinds
-    """Turn a snapshot into JSON-like values: bytes and `Opaque` become text."""
+    """Turn a snapshot into JSON-like values: `Opaque` and what JSON lacks become text."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
         return [plain(item) for item in cast("list[Any]", value)]
     if isinstance(value, Opaque):
         return value.text()
-    if isinstance(value, bytes):
-        return f"<{len(value):,} bytes>"
-    if isinstance(value, complex):
+    if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
         return str(value)
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):  # noqa: PLR0124 - NaN
-        return str(value)
+    if isinstance(value, int) and value.bit_length() > _MAX_INT_BITS:
+        return f"<int of {value.bit_length():,} bits>"
     return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import unicodedata
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -17,6 +17,11 @@ _PLUMBING = frozenset({"adapter"})
 _NAME_CHARS = 256
 _SUMMARY_CHARS = 2_000
 _MAX_DEPTH = 32
+# Control codes with ESC and C1, soft hyphen, zero-width and bidi characters, lone surrogates, tags.
+_INVISIBLE = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f"
+    "\\ud800-\\udfff\\ufeff\\ufff9-\\ufffb\\U000e0000-\\U000e007f]"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,14 +55,24 @@ class Row:
     retries: int
 
 
-def rows(spans: Sequence[SpanRecord], *, now_s: float, plumbing: bool = False) -> list[Row]:
+def rows(
+    spans: Sequence[SpanRecord],
+    *,
+    now_s: float,
+    plumbing: bool = False,
+    finished: dict[int, Row] | None = None,
+) -> list[Row]:
     """Turn records into rows: parents before children, siblings in the order of opening.
 
     Args:
         spans: Records in the order of opening.
         now_s: The present, in seconds since 1970, for steps that run.
         plumbing: Whether to show the steps of adapters too; their children always show.
+        finished: Rows of finished steps from the call before; filled for the next one, since
+            they do not change any more and scrubbing costs.
     """
+    if finished is None:
+        finished = {}
     known = {span.id for span in spans}
     children: dict[int | None, list[SpanRecord]] = {}
     for span in spans:
@@ -69,7 +84,10 @@ def rows(spans: Sequence[SpanRecord], *, now_s: float, plumbing: bool = False) -
         span, depth = waiting.pop()
         is_hidden = span.kind in _PLUMBING and not plumbing and span.status != "error"
         if not is_hidden:
-            found.append(_row(span, depth, now_s))
+            row = finished.get(span.id) or _row(span, depth, now_s)
+            if span.end_s is not None:
+                finished[span.id] = row
+            found.append(row)
         below = depth if is_hidden else depth + 1
         waiting += [(child, below) for child in reversed(children.get(span.id, []))]
     return found
@@ -134,12 +152,9 @@ def one_line(text: str, limit: int) -> str:
         limit: Most characters; what is cut off shows as an ellipsis.
     """
     cut = text[: limit + 1]
-    shown = "".join(_visible(character) for character in " ".join(cut.split()))
+    shown = _INVISIBLE.sub(_escaped, " ".join(cut.split()))
     return shown if len(cut) <= limit else f"{shown[: limit - 1]}…"
 
 
-def _visible(character: str) -> str:
-    # Cc: control codes with ESC and C1; Cf: bidi overrides and zero-width; Cs: lone surrogates.
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs"):
-        return character.encode("unicode_escape", "backslashreplace").decode("ascii")
-    return character
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape", "backslashreplace").decode("ascii")

@@ -32,7 +32,13 @@ _GAVE_CHARS = 240
 _PLAIN_WIDTH = 120
 
 
-def tree(spans: Sequence[SpanRecord], *, now_s: float, plumbing: bool = False) -> Tree:
+def tree(
+    spans: Sequence[SpanRecord],
+    *,
+    now_s: float,
+    plumbing: bool = False,
+    finished: dict[int, Row] | None = None,
+) -> Tree:
     """Draw records as a tree with a line of totals.
 
     Every text goes in as `rich.text.Text`, never as markup: an LM's words are not ours.
@@ -41,10 +47,11 @@ def tree(spans: Sequence[SpanRecord], *, now_s: float, plumbing: bool = False) -
         spans: Records in the order of opening.
         now_s: The present, in seconds since 1970, for steps that run.
         plumbing: Whether to show the steps of adapters too.
+        finished: See `nbtool.views.model.rows`.
     """
     top = Tree(_headline(spans), guide_style="dim")
     branches = [top]
-    for row in rows(spans, now_s=now_s, plumbing=plumbing):
+    for row in rows(spans, now_s=now_s, plumbing=plumbing, finished=finished):
         del branches[row.depth + 1 :]
         branches.append(branches[-1].add(_label(row, now_s)))
     return top

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from nbtool.tracing.record import SpanRecord
+    from nbtool.views.model import Row
 
 _REFRESHES_PER_S = 12
 
@@ -60,8 +61,9 @@ def _live(recorded: Trace, console: Console | None) -> Live:
     from nbtool.views import text
 
     chosen = console or Console(stderr=True)
+    finished: dict[int, Row] = {}
     return Live(
-        get_renderable=lambda: text.tree(recorded.spans, now_s=time.time()),
+        get_renderable=lambda: text.tree(recorded.spans, now_s=time.time(), finished=finished),
         console=chosen,
         refresh_per_second=_REFRESHES_PER_S,
         # What the program prints must reach a pipe as it is; only on the same screen as the tree

@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbtool.errors import SignatureError
+from nbtool.errors import FieldDeclarationError, FieldNotFoundError, SignatureError
 from nbtool.signatures.fields import InputField, OutputField, extras_of, is_untyped
 from nbtool.signatures.signature import (
-    FieldDeclarationError,
-    FieldNotFoundError,
     Signature,
     ensure_signature,
     make_signature,

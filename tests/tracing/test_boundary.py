@@ -93,11 +93,11 @@ async def test_step_returns_what_its_function_returns(log):
 
 
 async def test_steps_under_gather_have_the_gathering_step_as_parent(log):
-    async def branch(name):
-        return await step(f"{name}.leaf", leaf)
+    async def branch(to):
+        return await step(to, leaf)
 
     async def root():
-        await asyncio.gather(step("a", branch, name="a"), step("b", branch, name="b"))
+        await asyncio.gather(step("a", branch, to="a.leaf"), step("b", branch, to="b.leaf"))
 
     with boundary.watching(log):
         await step("root", root)
@@ -222,6 +222,20 @@ async def test_watcher_interrupted_by_ctrl_c_leaves_no_open_step_behind():
         traced_inline("function", "a", dict, {})
 
     assert current_span() is None
+
+
+def test_program_that_recurses_without_end_costs_no_watcher():
+    def endless():
+        return traced_inline("function", "again", endless, {"where": {"a": [[]]}})
+
+    recorder = Recorder()
+    install(recorder)
+    with pytest.raises(RecursionError):
+        endless()
+    traced_inline("function", "after", dict, {})
+    uninstall(recorder)
+
+    assert recorder.records()[-1].name == "after"
 
 
 async def test_current_span_is_restored_after_a_step_that_failed():

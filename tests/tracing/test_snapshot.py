@@ -149,7 +149,7 @@ KEYS = {
     "str_subclass": (Name("truth"), "truth"),
     "tuple": ((1, "a"), "(1, a)"),
     "date": (dt.date(2024, 2, 29), "2024-02-29"),
-    "object": (Plain, "type"),
+    "class": (Plain, "builtins.type"),
     "huge_int": (10**5000, "<int of 16,610 bits>"),
 }
 
