@@ -24,7 +24,7 @@ from asyncio import events, tasks
 from asyncio.base_events import MAXIMUM_SELECT_TIMEOUT
 from collections import deque
 from contextvars import Context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from nbtool.errors import LoopError
@@ -33,6 +33,9 @@ try:
     import greenlet
 except ImportError:  # no wheel for this platform, e.g. Pyodide: `why_not` says so
     greenlet = None
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 _RUN_ONCE = asyncio.BaseEventLoop._run_once.__code__
 _STEPPED = ("run_forever", "_run_once", "_process_events", "call_soon", "call_at")
@@ -87,7 +90,8 @@ def park_until(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> 
         future: Future or task of that loop; its result or exception is left in it.
 
     Raises:
-        LoopError: Another loop, or none, runs in this thread.
+        LoopError: Another loop, or none, runs in this thread, or the caller is in a greenlet of
+            other code.
     """
     running = events._get_running_loop()
     if running is not loop:
@@ -97,10 +101,16 @@ def park_until(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> 
         )
     if future.done():
         return
+    frame = _calling_frame(loop)
+    if frame is None:
+        raise LoopError(
+            f"Cannot wait inside {greenlet.getcurrent()!r}: it does not carry {loop!r}.",
+            hint="In SQLAlchemy's synchronous part use `await_only(...)`.",
+        )
     parking = _parkings.get(loop)
     if parking is None:
         parking = _parkings[loop] = _Parking(loop)
-    parking.park(future)
+    parking.park(future, _owed(frame))
 
 
 def parked_count(loop: asyncio.AbstractEventLoop) -> int:
@@ -154,17 +164,19 @@ class _Parking:
         self.lender: Any = None  # home's greenlet, while it is lent
         self.lending: Any = None  # the handle that will lend home, while it is queued
         self.spare: Any = None  # a runner between two turns
-        self.spawner: Any = None
+        self.spawner: Any = None  # starts runners, at first `spawned`
+        self.spawned: Any = None
+        self.moving: Any = None  # the stack that is meant to move
 
-    def park(self, future: asyncio.Future[Any]) -> None:
-        owed = self._owed_at_home()
-        caller = _Caller(self, future, at_home=owed is not None)
-        if owed is not None and self.lending is not None:
+    def park(self, future: asyncio.Future[Any], owed: int | None) -> None:
+        at_home = owed is not None
+        caller = _Caller(self, future, at_home=at_home)
+        if at_home and self.lending is not None:
             self.lending.cancel()
         caller.leave()
         self.callers.append(caller)
         try:
-            self._let_a_runner_move(from_home=owed is not None)
+            self._let_a_runner_move(from_home=at_home)
         finally:
             self.callers.remove(caller)
             if caller in self.awake:
@@ -175,32 +187,13 @@ class _Parking:
 
     def _lend(self) -> None:
         self.lending = None
-        owed = self._owed_at_home() or 0
+        owed = _owed(_calling_frame(self.loop)) or 0
         self.lender = greenlet.getcurrent()
         try:
             self._let_a_runner_move(from_home=True)
         finally:
             self.lender = None
             self._go_on_at_home(owed)
-
-    def _owed_at_home(self) -> int | None:
-        """Count what home's suspended ``_run_once`` will still take; None on a runner's stack.
-
-        It looked once how long the queue was and takes as many, while runners empty the queue.
-        """
-        stack, frame = greenlet.getcurrent(), sys._getframe(1)
-        while True:
-            while frame is not None:
-                if frame.f_code is _RUN_ONCE and frame.f_locals["self"] is self.loop:
-                    return frame.f_locals["ntodo"] - frame.f_locals["i"] - 1
-                if frame.f_code is _RUN and frame.f_locals["self"] is self:
-                    return None
-                frame = frame.f_back
-            # Others use greenlets too: SQLAlchemy calls synchronous code in a child of home.
-            stack = stack.parent
-            if stack is None:
-                return 0  # nest_asyncio's loop, which looks before it takes
-            frame = stack.gr_frame
 
     def _go_on_at_home(self, owed: int) -> None:
         """Prepare the queue and the rest for home, which moves again from here on."""
@@ -215,24 +208,44 @@ class _Parking:
         ready.extend([nothing] * (owed - len(ready)))
         for idle in (self.spare, self.spawner):
             if idle is not None:
-                idle.parent = greenlet.getcurrent()
+                self.moving, idle.parent = idle, greenlet.getcurrent()
                 idle.throw()
         del _parkings[self.loop]
 
     def _let_a_runner_move(self, *, from_home: bool) -> None:
         runner, self.spare = self.spare, None
-        if runner is not None:
-            runner.switch()
-            return
-        runner = greenlet.greenlet(self._run, _root())
-        if from_home:
-            runner.switch()
-            return
-        # A greenlet inherits the recursion depth of the one that starts it: 300 calls, each parked
-        # on top of the last, would reach the limit. So one that stays shallow starts them all.
-        if self.spawner is None:
-            self.spawner = greenlet.greenlet(_spawn, _root())
-        self.spawner.switch(runner)
+        if runner is None:
+            runner = greenlet.greenlet(self._run, _root())
+            if not from_home:
+                # A greenlet inherits the recursion depth of the one that starts it: 300 calls, each
+                # parked on top of the last, would reach the limit. One that stays shallow helps.
+                self.spawned, runner = runner, self.spawner
+                if runner is None:
+                    runner = self.spawner = greenlet.greenlet(self._spawn, _root())
+        self._switch(runner)
+
+    def _spawn(self) -> None:
+        while True:
+            self._switch(self.spawned)
+
+    def _switch(self, stack: Any) -> None:
+        """Let another stack move until this one is meant to.
+
+        A greenlet of other code (SQLAlchemy's) returns to the stack that started it, though its
+        task may be stepped on another by now. What it brings is for the one that moves.
+        """
+        self.moving = stack
+        pass_on, brought = stack.switch, ()
+        while True:
+            try:
+                brought = (pass_on(*brought),)
+                pass_on = self.moving.switch
+            except BaseException as exc:
+                if self.moving is greenlet.getcurrent():
+                    raise
+                pass_on, brought = self.moving.throw, (exc,)
+            if self.moving is greenlet.getcurrent():
+                return
 
     def _run(self) -> None:
         """Be a runner: move until a parked stack or home has to go on instead."""
@@ -241,14 +254,14 @@ class _Parking:
             try:
                 stack = self._step()
             except BaseException:  # KeyboardInterrupt, SystemExit, or what the selector raised
-                me.parent = self.callers[0].stack if self.callers else self.lender
+                self.moving = me.parent = self.callers[0].stack if self.callers else self.lender
                 raise
             still_parked = len(self.callers) - (stack is not self.lender)
             if self.spare is not None or not still_parked:
-                me.parent = stack  # it goes on when this greenlet ends
+                self.moving = me.parent = stack  # it goes on when this greenlet ends
                 return
             self.spare = me
-            stack.switch()
+            self._switch(stack)
 
     def _step(self) -> Any:
         """Turn the loop until another stack has to move, and say which."""
@@ -323,12 +336,32 @@ class _Parking:
         return context
 
 
-_RUN = _Parking._run.__code__
+_CALL_READY = _Parking._call_ready.__code__
 
 
-def _spawn(runner: Any) -> None:
-    while True:
-        runner = runner.switch()
+def _calling_frame(loop: Any) -> FrameType | None:
+    """Find the frame on this very stack in which the loop's handles are called."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code is _CALL_READY and frame.f_locals["self"].loop is loop:
+            break
+        if code.co_name == "_run_once" and frame.f_locals.get("self") is loop:
+            break
+        frame = frame.f_back
+    return frame
+
+
+def _owed(frame: FrameType | None) -> int | None:
+    """Count what home's suspended ``_run_once`` will still take; None for a runner's frame.
+
+    It looked once how long the queue was and takes as many, while runners empty the queue.
+    """
+    if frame is None or frame.f_code is _CALL_READY:
+        return None
+    if frame.f_code is not _RUN_ONCE:
+        return 0  # nest_asyncio's, which looks before it takes
+    return frame.f_locals["ntodo"] - frame.f_locals["i"] - 1
 
 
 def _root() -> Any:

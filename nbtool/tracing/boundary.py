@@ -154,6 +154,8 @@ def _tell_opened(span: Span) -> None:
     for instrument in (*_process_wide, *span.run.instruments):
         try:
             instrument.opened(span)
+        except RecursionError:  # the stack is full of the program; the watcher is not to blame
+            continue
         except Exception:  # noqa: BLE001 - a watcher must never break what it watches
             _drop(instrument, span.run)
 
@@ -162,6 +164,8 @@ def _tell_closed(span: Span) -> None:
     for instrument in (*_process_wide, *span.run.instruments):
         try:
             instrument.closed(span)
+        except RecursionError:
+            continue
         except Exception:  # noqa: BLE001 - as in `_tell_opened`
             _drop(instrument, span.run)
 

@@ -20,7 +20,7 @@ from sys import getsizeof
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable
 
 _MAX_DEPTH = 32
 _MAX_NODES = 100_000
@@ -30,7 +30,7 @@ _SHOWN_CHARS = 2_000
 _WORD_CHARS = 256
 _MAX_INT_BITS = 2_000  # text of longer ones may be refused (sys.set_int_max_str_digits)
 
-_SCALARS = frozenset({str, int, float, bool, type(None), complex})
+_SCALARS = frozenset({int, float, bool, type(None), complex})
 _PRINTABLE = (
     dt.date, dt.time, dt.timedelta, dt.tzinfo, decimal.Decimal,
     fractions.Fraction, uuid.UUID, pathlib.PurePath, range,
@@ -80,10 +80,6 @@ class Meter:
         self.bytes = 0
         self.nodes = 0
 
-    def room(self) -> int:
-        """Return how many nodes may still be taken."""
-        return max(0, _MAX_NODES - self.nodes)
-
 
 def snapshot(value: Any, meter: Meter, depth: int = 0) -> Any:
     """Copy a value as far as the program could still change it.
@@ -99,44 +95,58 @@ def snapshot(value: Any, meter: Meter, depth: int = 0) -> Any:
         `Opaque` else, and where an object cannot be read.
     """
     kind: type = type(value)
+    if kind is str:
+        meter.bytes += len(value) if value.isascii() else getsizeof(value)
+        return value
     if kind in _SCALARS:
-        meter.bytes += getsizeof(value)
+        meter.bytes += 16 if kind is not int else getsizeof(value)
         return value
     meter.bytes += _NODE_BYTES
     if depth >= _MAX_DEPTH:
         return "<cut: nested too deep>"
-    if kind is dict:
-        return _mapping(value, meter, depth)
-    if kind is list or kind is tuple:
-        return _row(iter(value), len(value), meter, depth)
     try:
-        return _other(value, meter, depth)
-    except Exception:  # noqa: BLE001 - objects may do anything when they are read
+        if kind is dict:
+            return _mapping(value, len(value), meter, depth)
+        if kind is list or kind is tuple:
+            return _row(value, len(value), meter, depth)
+        return _other(value, kind, meter, depth)
+    except Exception:  # noqa: BLE001 - objects may do anything, and other threads change dicts
         return Opaque(value)
 
 
-def _row(items: Iterator[Any], length: int, meter: Meter, depth: int) -> list[Any]:
-    kept = list(itertools.islice(items, meter.room()))  # in one go: other threads may change it
-    meter.nodes += len(kept)
-    meter.bytes += _POINTER_BYTES * len(kept)
-    row = [snapshot(item, meter, depth + 1) for item in kept]
-    if length > len(kept):
-        row.append(f"<cut: {length - len(kept):,} more>")
-    return row
+def _row(items: Iterable[Any], length: int, meter: Meter, depth: int) -> list[Any]:
+    room = _MAX_NODES - meter.nodes
+    if length > room:
+        kept = list(itertools.islice(items, room))
+        return [*_row(kept, len(kept), meter, depth), f"<cut: {length - room:,} more>"]
+    meter.nodes += length
+    meter.bytes += _POINTER_BYTES * length
+    return [snapshot(item, meter, depth + 1) for item in items]
 
 
-def _mapping(value: dict[Any, Any], meter: Meter, depth: int) -> dict[str, Any]:
-    kept = list(itertools.islice(dict.items(value), meter.room()))  # as in `_row`
-    meter.nodes += len(kept)
+def _mapping(value: dict[Any, Any], length: int, meter: Meter, depth: int) -> dict[str, Any]:
+    room = _MAX_NODES - meter.nodes
+    if length > room:
+        kept = dict(itertools.islice(dict.items(value), room))
+        cut = f"<cut: {length - room:,} more>"
+        return {**_mapping(kept, len(kept), meter, depth), "…": cut}
+    meter.nodes += length
+    meter.bytes += _NODE_BYTES * length
+    copy = {
+        key if type(key) is str else _key(key, meter, depth): snapshot(item, meter, depth + 1)
+        for key, item in dict.items(value)
+    }
+    return copy if len(copy) == length else _with_every_key(value, meter, depth)
+
+
+def _with_every_key(value: dict[Any, Any], meter: Meter, depth: int) -> dict[str, Any]:
     copy: dict[str, Any] = {}
-    for key, item in kept:
+    for key, item in dict.items(value):
         name = key if type(key) is str else _key(key, meter, depth)
         while name in copy:  # another key has the same text
             name = f"{name} {len(copy)}"
-        meter.bytes += _NODE_BYTES + len(name)
         copy[name] = snapshot(item, meter, depth + 1)
-    cut = dict.__len__(value) - len(kept)
-    return {**copy, "…": f"<cut: {cut:,} more>"} if cut > 0 else copy
+    return copy
 
 
 def _key(key: Any, meter: Meter, depth: int) -> str:
@@ -149,8 +159,7 @@ def _key_text(form: Any) -> str:
     return form.type_name if isinstance(form, Opaque) else str(plain(form))
 
 
-def _other(value: Any, meter: Meter, depth: int) -> Any:
-    kind: type = type(value)
+def _other(value: Any, kind: type, meter: Meter, depth: int) -> Any:
     own_form = getattr(kind, "__trace_value__", None)
     if own_form is not None:
         return snapshot(own_form(value), meter, depth + 1)
@@ -160,12 +169,12 @@ def _other(value: Any, meter: Meter, depth: int) -> Any:
     if exact is not None:
         return snapshot(exact, meter, depth)
     if issubclass(kind, dict):
-        return _mapping(cast("dict[Any, Any]", value), meter, depth)
+        return _mapping(value, dict.__len__(value), meter, depth)
     for base in (list, tuple, set, frozenset):
         if issubclass(kind, base):
             return _row(base.__iter__(value), base.__len__(value), meter, depth)
     fields = _fields(value)
-    return Opaque(value) if fields is None else _mapping(fields, meter, depth)
+    return Opaque(value) if fields is None else _mapping(fields, len(fields), meter, depth)
 
 
 def _exact(value: Any, kind: type) -> str | int | float | None:

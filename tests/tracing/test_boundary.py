@@ -225,8 +225,8 @@ async def test_watcher_interrupted_by_ctrl_c_leaves_no_open_step_behind():
 
 
 def test_program_that_recurses_without_end_costs_no_watcher():
-    def endless():
-        return traced_inline("function", "again", endless, {"where": {"a": [[]]}})
+    def endless(**where):
+        return traced_inline("function", "again", endless, {"a": [[[]]]})
 
     recorder = Recorder()
     install(recorder)

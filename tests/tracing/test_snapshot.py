@@ -296,7 +296,6 @@ SIZES = {
     "str_subclass": (Name("x" * 1_000_000), 1_000_000),
     "list": ([0] * 10_000, 80_000),
     "dict": (dict.fromkeys(range(1_000)), 50_000),
-    "long_key": ({"x" * 1_000_000: 1}, 1_000_000),
     "huge_int": (1 << 8_000_000, 1_000_000),
 }
 
@@ -355,7 +354,7 @@ def test_hostile_object_neither_breaks_the_snapshot_nor_the_rest_of_the_value(ma
     json.dumps(found, allow_nan=False)
 
 
-def test_list_that_grows_while_it_is_read_is_no_error():
+def test_dict_that_grows_while_it_is_read_is_no_error():
     class Growing:
         def __init__(self, into):
             self.into = into
@@ -367,7 +366,7 @@ def test_list_that_grows_while_it_is_read_is_no_error():
     value = {}
     value[0] = Growing(value)
 
-    assert shown(value)["0"] == "grown"
+    assert shown([value, 1]) == ["<builtins.dict object>", 1]
 
 
 def test_code_of_the_user_runs_only_when_somebody_looks():
