@@ -15,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import contextvars
+import dataclasses
 import inspect
 from asyncio import events
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,13 +26,28 @@ from nbtool.runtime import threads
 from nbtool.runtime.outcome import Outcome, guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Generator
 
     from nbtool.runtime.threads import Job
 
 T = TypeVar("T")
 
 _LAST_WORDS_S = 1.0  # how long an interrupted chain may take to clean up
+_LOOK_S = 0.5  # how often a thread that waits looks whether the other loop still exists
+
+
+@dataclasses.dataclass(slots=True)
+class _Standstill:
+    """A loop that waits in the door for a chain on another one."""
+
+    loop: asyncio.AbstractEventLoop
+    is_over: bool = False
+
+
+# Those below a chain: a future of one of them would never be done.
+_below: contextvars.ContextVar[tuple[_Standstill, ...]] = contextvars.ContextVar(
+    "nbtool_standstills", default=()
+)
 
 
 def run(awaitable: Awaitable[T], *, timeout_s: float | None = None) -> T:
@@ -59,20 +76,20 @@ def run(awaitable: Awaitable[T], *, timeout_s: float | None = None) -> T:
         8
     """
     target = _check(awaitable)
-    if timeout_s is not None:
-        awaitable = _limited(awaitable, timeout_s)
+    if asyncio.isfuture(awaitable) and awaitable.done():
+        return awaitable.result()
     running = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the public form raises where there is none, at five times the cost
-    if target is not None and target is not running and target.is_running():
-        return _wait_elsewhere(target, awaitable)
+    if target is not None:
+        _refuse_blocked(target, running)
+        if target.is_running():
+            return _wait_elsewhere(target, awaitable, timeout_s)
     if running is None:
         job = threads.current_job()
         if job is not None and target is None:
-            return _wait_at_home(job, awaitable)
-        return _run_here(target or threads.own_loop(), awaitable)
-    if target is not None:
-        _refuse_blocked(target, running)
+            return _wait_elsewhere(job.home, awaitable, timeout_s, job)
+        return _run_here(target or threads.own_loop(), awaitable, timeout_s)
     with threads.loop_thread() as loop:
-        return _wait_elsewhere(loop, awaitable)
+        return _wait_elsewhere(loop, awaitable, timeout_s)
 
 
 def _check(awaitable: Any) -> asyncio.AbstractEventLoop | None:
@@ -94,35 +111,39 @@ def _check(awaitable: Any) -> asyncio.AbstractEventLoop | None:
         return None
     loop = awaitable.get_loop()
     if loop.is_closed() and not awaitable.done():
-        raise LoopClosedError(
-            f"{awaitable!r} belongs to a loop that has ended, so it will never be done.",
-            hint="Start it again on the loop that runs now.",
-        )
+        raise _ended(awaitable)
     return loop
 
 
-def _refuse_blocked(target: asyncio.AbstractEventLoop, running: asyncio.AbstractEventLoop) -> None:
-    if target is running:
+def _ended(awaitable: Any) -> LoopClosedError:
+    return LoopClosedError(
+        f"{awaitable!r} belongs to a loop that has ended, so it will never be done.",
+        hint="Start it again on the loop that runs now.",
+    )
+
+
+def _refuse_blocked(
+    target: asyncio.AbstractEventLoop, running: asyncio.AbstractEventLoop | None
+) -> None:
+    if target is running or any(b.loop is target and not b.is_over for b in _below.get()):
         raise NestedLoopError(
             "run() would wait for a future of the loop that stands still below this call.",
             hint="Write `await` instead of `run(...)`.",
         )
-    raise WrongLoopError(
-        f"The future belongs to {target!r}, which does not run.",
-        hint="Run that loop, or create the future on the loop that runs now.",
-    )
+    if running is not None and not target.is_running():
+        raise WrongLoopError(
+            f"The future belongs to {target!r}, which does not run.",
+            hint="Run that loop, or create the future on the loop that runs now.",
+        )
 
 
-async def _limited(awaitable: Awaitable[T], timeout_s: float) -> T:
-    async with asyncio.timeout(timeout_s):
-        return await awaitable
-
-
-def _run_here(loop: asyncio.AbstractEventLoop, awaitable: Awaitable[T]) -> T:
-    task = loop.create_task(guarded(awaitable))
+def _run_here(
+    loop: asyncio.AbstractEventLoop, awaitable: Awaitable[T], timeout_s: float | None
+) -> T:
+    task = loop.create_task(guarded(awaitable, timeout_s))
     try:
         outcome = loop.run_until_complete(task)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # raised in a child task or between two steps
         _end(loop, task)
         raise
     return outcome.unwrap()
@@ -138,42 +159,77 @@ def _end(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Outcome[Any]]) -> N
         task.exception()  # looked at, so that asyncio does not report it as lost
 
 
-def _wait_at_home(job: Job, awaitable: Awaitable[T]) -> T:
-    async def relayed() -> T:
-        job.give_slot_back()
-        try:
-            return await awaitable
-        finally:
-            await job.take_slot()
-
-    return _wait_elsewhere(job.home, relayed())
-
-
-def _wait_elsewhere(loop: asyncio.AbstractEventLoop, awaitable: Awaitable[T]) -> T:
+def _wait_elsewhere(
+    loop: asyncio.AbstractEventLoop,
+    awaitable: Awaitable[T],
+    timeout_s: float | None,
+    job: Job | None = None,
+) -> T:
     """Start the awaitable as a task of a loop in another thread, and block until it is done."""
-    done: concurrent.futures.Future[Outcome[T]] = concurrent.futures.Future()
+    done: concurrent.futures.Future[Outcome[T] | None] = concurrent.futures.Future()
     tasks: list[asyncio.Task[Outcome[T]]] = []
 
     def start() -> None:
-        task = loop.create_task(guarded(awaitable))
-        tasks.append(task)
-        task.add_done_callback(_passing_on(done))
+        chain = guarded(awaitable, timeout_s)
+        tasks.append(loop.create_task(chain if job is None else _without_slot(job, chain)))
+        tasks[0].add_done_callback(_passing_on(done))
 
-    loop.call_soon_threadsafe(start)  # it copies this thread's Context, which the task inherits
+    with _standing_still() as context:
+        try:
+            loop.call_soon_threadsafe(start, context=context)
+            outcome = _taken(done, loop)
+        except KeyboardInterrupt:
+            with contextlib.suppress(BaseException):  # we are leaving with the interrupt anyway
+                loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+                done.result(_LAST_WORDS_S)
+            raise
+        except RuntimeError:  # what asyncio and `_taken` raise of a closed loop
+            if not tasks and inspect.iscoroutine(awaitable):
+                awaitable.close()
+            raise _ended(awaitable) from None
+    if outcome is None:
+        raise asyncio.CancelledError
+    return outcome.unwrap()
+
+
+@contextlib.contextmanager
+def _standing_still() -> Generator[contextvars.Context]:
+    """Give the Context for a chain elsewhere; it knows that this thread's loop waits for it."""
+    context = contextvars.copy_context()
+    running = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in `run`
+    if running is None:
+        yield context
+        return
+    here = _Standstill(running)
+    context.run(_below.set, (*_below.get(), here))
     try:
-        return done.result().unwrap()
-    except KeyboardInterrupt:
-        loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
-        with contextlib.suppress(BaseException):  # we are leaving with the interrupt anyway
-            done.result(_LAST_WORDS_S)
-        raise
+        yield context
+    finally:
+        here.is_over = True
 
 
-def _passing_on(done: concurrent.futures.Future[Outcome[T]]) -> Any:
+def _taken(
+    done: concurrent.futures.Future[Outcome[T] | None], loop: asyncio.AbstractEventLoop
+) -> Outcome[T] | None:
+    while True:
+        try:
+            return done.result(_LOOK_S)
+        except TimeoutError:
+            if loop.is_closed() and not done.done():
+                raise LoopClosedError from None
+
+
+async def _without_slot(job: Job, chain: Awaitable[Outcome[T]]) -> Outcome[T]:
+    job.give_slot_back()
+    # Cancelled, it takes none again: the loop may be ending, and a slot may be long in coming.
+    outcome = await chain
+    await job.take_slot()
+    return outcome
+
+
+def _passing_on(done: concurrent.futures.Future[Outcome[T] | None]) -> Any:
     def pass_on(task: asyncio.Task[Outcome[T]]) -> None:
-        if task.cancelled():
-            done.set_exception(asyncio.CancelledError())
-        else:
-            done.set_result(task.result())
+        # An error set here would hold, by its traceback, the frame that holds this future.
+        done.set_result(None if task.cancelled() else task.result())
 
     return pass_on

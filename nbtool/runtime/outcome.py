@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import dataclasses
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -41,15 +42,21 @@ class Outcome(Generic[T]):
         return self.value  # type: ignore[return-value] # it is there when there is no error
 
 
-async def guarded(awaitable: Awaitable[T]) -> Outcome[T]:
-    """Wait for a chain and catch KeyboardInterrupt and SystemExit as values.
+async def guarded(awaitable: Awaitable[T], timeout_s: float | None = None) -> Outcome[T]:
+    """Wait for a chain and catch what it raises, KeyboardInterrupt and SystemExit too, as values.
 
     Raised through a task they would stop the loop that drives it, and in a kernel that loop is
     the kernel's: ``sys.exit()`` in a tool would end it. Cancellation passes as it must.
     """
     start = contextvars.copy_context()
     try:
-        value = await awaitable
-    except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - raised by unwrap
+        if timeout_s is None:
+            value = await awaitable
+        else:
+            async with asyncio.timeout(timeout_s):
+                value = await awaitable
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - raised by unwrap
         return Outcome(None, error, start, contextvars.copy_context())
     return Outcome(value, None, start, contextvars.copy_context())

@@ -47,12 +47,12 @@ _verdicts: dict[type, str] = {}
 
 
 def supported(loop: asyncio.AbstractEventLoop) -> bool:
-    """Say whether `park_until` works on this loop, as `why_not` finds it."""
+    """Say whether `park_until` works on this loop and from here; see `why_not`."""
     return not why_not(loop)
 
 
 def why_not(loop: asyncio.AbstractEventLoop) -> str:
-    """Give the reason why `park_until` does not work on this loop.
+    """Give the reason why `park_until` does not work on this loop, or not from here.
 
     Asked first about a class of loops, it rehearses on a new loop in a thread of its own, so that
     `loop` is left alone (some milliseconds); the verdict is kept.
@@ -72,6 +72,10 @@ def why_not(loop: asyncio.AbstractEventLoop) -> str:
         definer = next(each for each in kind.__mro__ if name in vars(each))
         if not _is_asyncio(definer):
             return f"{definer.__module__}.{definer.__qualname__} has its own {name}"
+    # SQLAlchemy calls synchronous code in a greenlet of its own, which cannot be parked: the task
+    # may be stepped on another stack than the one to which that greenlet returns.
+    if events._get_running_loop() is loop and _calling_frame(loop) is None:
+        return "the caller is in a greenlet of other code"
     tested = next(each for each in kind.__mro__ if _is_asyncio(each))
     if tested not in _verdicts:
         _verdicts[tested] = _self_test(tested)
@@ -90,22 +94,15 @@ def park_until(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> 
         future: Future or task of that loop; its result or exception is left in it.
 
     Raises:
-        LoopError: Another loop, or none, runs in this thread, or the caller is in a greenlet of
-            other code.
+        LoopError: `loop` does not run on this very stack.
     """
-    running = events._get_running_loop()
-    if running is not loop:
-        raise LoopError(
-            f"Cannot wait inside {loop!r}: the loop that runs in this thread is {running!r}.",
-            hint="Call it from a task or a callback of that loop, or use `await`.",
-        )
     if future.done():
         return
     frame = _calling_frame(loop)
     if frame is None:
         raise LoopError(
-            f"Cannot wait inside {greenlet.getcurrent()!r}: it does not carry {loop!r}.",
-            hint="In SQLAlchemy's synchronous part use `await_only(...)`.",
+            f"Cannot wait here for {future!r}: {loop!r} does not run below this call.",
+            hint="Call it from a task or a callback of that loop, or use `await`.",
         )
     parking = _parkings.get(loop)
     if parking is None:
@@ -199,7 +196,6 @@ class _Parking:
         """Prepare the queue and the rest for home, which moves again from here on."""
         ready = self.loop._ready
         nothing = _handle(self.loop, _nothing)
-        nothing.cancel()
         if self.callers:  # so home takes what it is owed, all of it nothing, and is lent again
             self.lending = _handle(self.loop, self._lend)
             ready.appendleft(self.lending)
@@ -325,14 +321,11 @@ class _Parking:
         A context can be entered once at a time, and ipykernel 7.1 and later gives all messages the
         same one. A task keeps its copy, so that its variables last from one step to the next.
         """
-        task = getattr(handle._callback, "__self__", None)
-        context = self.contexts.get(task) if isinstance(task, asyncio.Task) else None
-        if context is None:
-            context = handle._context
-            if _is_entered(context):
-                context = context.copy()
-                if isinstance(task, asyncio.Task):
-                    self.contexts[task] = context
+        task: Any = getattr(handle._callback, "__self__", None)
+        kept: Any = self.contexts if isinstance(task, asyncio.Task) else {}
+        context = kept.get(task, handle._context)
+        if _is_entered(context):
+            context = kept[task] = context.copy()
         return context
 
 
@@ -398,8 +391,8 @@ def _self_test(kind: type[asyncio.BaseEventLoop]) -> str:
         nonlocal verdict
         try:
             with asyncio.Runner(loop_factory=kind) as runner:
-                runner.run(_rehearsal())
-            verdict = ""
+                order = runner.run(_rehearsal())
+            verdict = "" if order == ["early", "late"] else f"calls went on in this order: {order}"
         except Exception as exc:  # noqa: BLE001 - whatever a changed asyncio raises is the reason
             verdict = f"the self-test on {kind.__qualname__} failed: {exc!r}"
 
@@ -409,19 +402,19 @@ def _self_test(kind: type[asyncio.BaseEventLoop]) -> str:
     return verdict
 
 
-async def _rehearsal() -> None:
+async def _rehearsal() -> list[str]:
     """Park two tasks, of which the first to park is the last to go on."""
     loop = asyncio.get_running_loop()
     late, early = loop.create_future(), loop.create_future()
     order: list[str] = []
 
-    async def wait(name: str, future: asyncio.Future[None]) -> None:
+    async def wait(name: str, future: asyncio.Future[None], then: Any) -> None:
         park_until(loop, future)
         order.append(name)
-        if name == "early":
-            late.set_result(None)
+        loop.call_soon(then)
 
     loop.call_later(0.001, early.set_result, None)
-    await asyncio.wait_for(asyncio.gather(wait("late", late), wait("early", early)), 1)
-    if order != ["early", "late"]:
-        raise RuntimeError(f"calls went on in the wrong order: {order!r}")
+    first = wait("late", late, _nothing)
+    second = wait("early", early, lambda: late.set_result(None))
+    await asyncio.wait_for(asyncio.gather(first, second), 1)
+    return order

@@ -123,11 +123,26 @@ def loop_thread() -> Any:
         loop = _idle_loop_threads.pop()
     except IndexError:
         loop = asyncio.new_event_loop()
-        threading.Thread(target=loop.run_forever, name="nbtool-loop", daemon=True).start()
+        threading.Thread(target=_run_on, args=[loop], name="nbtool-loop", daemon=True).start()
     try:
         yield loop
-    finally:
+    except KeyboardInterrupt:
+        # What was abandoned may block the loop; it is lent again when it can take this call.
+        loop.call_soon_threadsafe(_idle_loop_threads.append, loop)
+        raise
+    except BaseException:
         _idle_loop_threads.append(loop)
+        raise
+    else:
+        _idle_loop_threads.append(loop)
+
+
+def _run_on(loop: asyncio.AbstractEventLoop) -> None:
+    while True:
+        # A child task that calls sys.exit() stops the loop, and somebody waits for the parent.
+        with contextlib.suppress(SystemExit, KeyboardInterrupt):
+            loop.run_forever()
+            return
 
 
 # -- workers -------------------------------------------------------------------------------------
@@ -206,6 +221,7 @@ class _Worker(threading.Thread):
             _here.job = None
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits
             job.home.call_soon_threadsafe(_settle, job, value, error)
+        del error  # its traceback holds this frame
 
 
 def _settle(job: Job, value: Any, error: BaseException | None) -> None:
@@ -231,18 +247,23 @@ def _start(job: Job) -> None:
     worker.jobs.put(job)
 
 
-_slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[int, asyncio.Semaphore]] = (
+_slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, asyncio.Semaphore]] = (
     weakref.WeakKeyDictionary()
 )
+_slots_lock = threading.Lock()  # loops of several threads arrive here
 
 
 def _slots_of(loop: asyncio.AbstractEventLoop) -> asyncio.Semaphore:
     wanted = max(1, int(settings.async_max_workers))
-    size, semaphore = _slots.get(loop, (0, None))
-    if semaphore is None or size != wanted:
-        semaphore = asyncio.Semaphore(wanted)
-        _slots[loop] = (wanted, semaphore)
-    return semaphore
+    by_size = _slots.get(loop)
+    if by_size is None:
+        with _slots_lock:
+            for other in [known for known in _slots if known.is_closed()]:
+                del _slots[other]  # a semaphore that was waited for holds its loop
+            by_size = _slots.setdefault(loop, {})
+    if wanted not in by_size:
+        by_size[wanted] = asyncio.Semaphore(wanted)
+    return by_size[wanted]
 
 
 async def in_worker(call: Callable[[], T]) -> T:
@@ -266,10 +287,15 @@ async def in_worker(call: Callable[[], T]) -> T:
     context = contextvars.copy_context()
     start = context.copy()
     await slots.acquire()
-    job = Job(call, context, loop, slots, loop.create_future())
-    _start(job)
+    future = loop.create_future()
     try:
-        return await job.future
+        _start(Job(call, context, loop, slots, future))
+    except RuntimeError:  # no further thread can be started
+        slots.release()
+        raise
+    try:
+        return await future
     finally:
-        if job.future.done() and not job.future.cancelled():
+        if future.done() and not future.cancelled():
             copy_changed(start, context)
+        del future  # it holds the error, whose traceback holds this frame

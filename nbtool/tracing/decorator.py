@@ -33,7 +33,8 @@ def traced(function: Callable[..., Any] | None = None, /, *, name: str | None = 
         A function of the same signature and kind.
 
     Raises:
-        TypeError: It is a generator function, whose call is not one step.
+        TypeError: It is a generator function, whose call is not one step, or what
+            ``@staticmethod`` or ``@classmethod`` gives: these go above ``@traced``.
 
     Example:
         >>> import nbtool
@@ -56,6 +57,13 @@ def _wrap(function: Callable[..., Any], *, name: str | None) -> Callable[..., An
         raise TypeError(
             f"@traced was put on the generator function {function.__qualname__!r}. "
             "Decorate the function that consumes it."
+        )
+    kind: type[Any] = type(function)
+    if issubclass(kind, (staticmethod, classmethod)):
+        outer = f"@{kind.__name__}"
+        raise TypeError(
+            f"@traced was put on top of {outer} of {function.__qualname__!r}.\n"
+            f"  Hint: write {outer} above @traced."
         )
     shown = name or function.__name__
     signature = inspect.signature(function)

@@ -69,7 +69,7 @@ def read_jsonl(path: str | os.PathLike[str]) -> list[SpanRecord]:
     for number, line in enumerate(lines[1:], start=2):
         try:
             spans.append(SpanRecord.from_json(json.loads(line)))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if number == len(lines):
                 warnings.warn(
                     f"The last line of {os.fspath(path)!r} is cut off and was left out.",
@@ -88,7 +88,7 @@ def _check_header(lines: list[str], path: str | os.PathLike[str]) -> None:
         header = json.loads(lines[0])
         is_trace = header["format"] == _FORMAT
         version = header["schema"]
-    except (IndexError, ValueError, KeyError, TypeError):
+    except (IndexError, ValueError, KeyError, TypeError, RecursionError):
         is_trace, version = False, None
     if not is_trace:
         raise RecordingError(

@@ -6,11 +6,14 @@ The values are held as snapshots; every public way to them scrubs secrets first.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import TYPE_CHECKING, Any, get_args
 
+from nbtool.errors import NbtoolError
 from nbtool.tracing.scrub import known_secrets, scrub, scrub_text
 from nbtool.tracing.snapshot import Meter, Opaque, plain, snapshot
 from nbtool.tracing.span import Kind, Span, Status, unix_time_s
@@ -18,7 +21,7 @@ from nbtool.tracing.span import Kind, Span, Status, unix_time_s
 if TYPE_CHECKING:
     from types import TracebackType
 
-_PACKAGE = str(Path(__file__).parent.parent)
+_PACKAGE = str(Path(__file__).parent.parent) + os.sep
 _TRACEBACK_FRAMES = 20
 _RECORD_BYTES = 600  # an empty record with its slots, measured by tracemalloc
 
@@ -67,7 +70,9 @@ class ErrorRecord:
             name = f"{kind.__module__}.{name}"
         secrets = secrets_in_use()
         text = ""
-        if _seen_first_by(error) in (None, span_id):
+        # Inner steps open later and close earlier. An exception object that is raised once more
+        # by a later step was not seen inside that step.
+        if _last_seen_by(error) <= span_id:
             _mark_seen(error, span_id)
             text = scrub_text(_user_traceback(error.__traceback__), secrets=secrets)
         return cls(name, scrub_text(_text_of(error), secrets=secrets), text, _code_of(error))
@@ -81,19 +86,23 @@ def _text_of(error: BaseException) -> str:
 
 
 def _code_of(error: BaseException) -> str | None:
-    code = getattr(error, "code", None)
-    return code if isinstance(code, str) else None
+    # Of ours only: the code of a SystemExit, for one, is a text of the user's.
+    return error.code if issubclass(type(error), NbtoolError) else None  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType] # `error` may lie about its class, so isinstance does not do
 
 
-def _seen_first_by(error: BaseException) -> int | None:
-    return getattr(error, "__nbtool_span__", None)
+def _last_seen_by(error: BaseException) -> int:
+    try:
+        seen = getattr(error, "__nbtool_span__", 0)
+    except Exception:  # noqa: BLE001 - a user's attribute access may do anything
+        return 0
+    return seen if isinstance(seen, int) else 0
 
 
 def _mark_seen(error: BaseException, span_id: int) -> None:
     try:
         error.__nbtool_span__ = span_id  # type: ignore[attr-defined] # one attribute of ours
-    except AttributeError:
-        return  # an exception class with slots: each step then shows the traceback
+    except Exception:  # noqa: BLE001 - slots, frozen, …: each step then shows the traceback
+        return
 
 
 def _user_traceback(where: TracebackType | None) -> str:
@@ -220,11 +229,16 @@ class SpanRecord:
             "cost_usd": self.cost_usd,
             "attributes": self.attributes,
         }
-        return {name: value for name, value in values.items() if value not in (None, {})}
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None and (value != {} or name == "output")
+        }
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> SpanRecord:
-        """Rebuild a record from `to_json`; KeyError or TypeError where it is none."""
+        """Rebuild a record from `to_json`; KeyError, TypeError or ValueError where it is none."""
+        _check(values)
         error = values.get("error")
         return cls(
             id=values["id"],
@@ -242,6 +256,10 @@ class SpanRecord:
             _attributes=values.get("attributes", {}),
         )
 
+    def __repr__(self) -> str:
+        name = scrub_text(self.name, secrets=secrets_in_use())
+        return f"<SpanRecord {self.id} {self.kind} {name!r} {self.status}>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         # A pickle leaves the process, so it must be scrubbed like every export.
         return (SpanRecord.from_json, (self.to_json(),))
@@ -253,3 +271,36 @@ def _status_of(error: BaseException | None) -> Status:
     # Known by name: importing asyncio here would cost every `import nbtool` 40 ms.
     is_cancel = any(c.__name__ in ("CancelledError", "GeneratorExit") for c in type(error).__mro__)
     return "cancelled" if is_cancel else "error"
+
+
+_JSON_TYPES: dict[str, tuple[type, ...]] = {
+    "id": (int,),
+    "parent_id": (int, NoneType),
+    "kind": (str,),
+    "name": (str,),
+    "start_s": (int, float),
+    "end_s": (int, float, NoneType),
+    "status": (str,),
+    "inputs": (dict,),
+    "error": (dict, NoneType),
+    "usage": (dict,),
+    "cost_usd": (int, float, NoneType),
+    "attributes": (dict,),
+}
+
+
+def _check(values: dict[str, Any]) -> None:
+    # A file may come from anybody, and views write some of these to the terminal as they are.
+    for name in values.keys() & _JSON_TYPES.keys():
+        value = values[name]
+        is_finite = not isinstance(value, float) or math.isfinite(value)
+        if not isinstance(value, _JSON_TYPES[name]) or not is_finite:
+            raise TypeError(f"{name!r} is {value!r}")
+    for name, allowed in (("kind", get_args(Kind)), ("status", get_args(Status))):
+        if values[name] not in allowed:
+            raise ValueError(f"{name!r} is {values[name]!r}, not one of {allowed}")
+    if not all(isinstance(count, int) for count in values.get("usage", {}).values()):
+        raise TypeError(f"'usage' is {values['usage']!r}")
+    error: dict[str, Any] = values.get("error") or {}
+    if not all(isinstance(text, str | None) for text in error.values()):
+        raise TypeError(f"'error' is {values['error']!r}")

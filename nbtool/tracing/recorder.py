@@ -57,8 +57,7 @@ class Recorder:
             self._bytes += record.size_bytes
             if record.parent_id is None:
                 self._last_root = span.id
-            if len(self._records) > self.max_spans or self._bytes > self.max_bytes:
-                self._make_room()
+            self._make_room()
 
     def closed(self, span: Span) -> None:
         """Complete a step that has ended."""
@@ -73,11 +72,12 @@ class Recorder:
                 self._sizes[span.id] = record.size_bytes
                 self._bytes += record.size_bytes - counted
                 self._finished.append(span.id)
+                self._make_room()
 
     def _make_room(self) -> None:
-        while self._finished and (
-            len(self._records) > self.max_spans or self._bytes > self.max_bytes
-        ):
+        while len(self._records) > self.max_spans or self._bytes > self.max_bytes:
+            if not self._finished:  # what runs is kept
+                return
             oldest = self._finished.popleft()
             del self._records[oldest]
             self._bytes -= self._sizes.pop(oldest)
@@ -100,3 +100,4 @@ class Recorder:
             self._finished.clear()
             self._bytes = 0
             self._last_root = None
+            self.dropped = 0

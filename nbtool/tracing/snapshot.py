@@ -36,6 +36,16 @@ _PRINTABLE = (
     fractions.Fraction, uuid.UUID, pathlib.PurePath, range,
 )  # fmt: skip
 
+_dict: type[Any] = dict
+_ROWS: tuple[type[Any], ...] = (list, tuple, set, frozenset)
+_EXACT: tuple[tuple[type, Callable[[Any], str | int | float]], ...] = (
+    (str, str.__str__),
+    (int, int.__int__),
+    (float, float.__float__),
+    (bytes, lambda value: f"<{bytes.__len__(value):,} bytes>"),
+    (bytearray, lambda value: f"<{bytearray.__len__(value):,} bytes>"),
+)
+
 
 class Opaque:
     """Stand for an object that has no JSON form, without keeping it alive.
@@ -64,7 +74,7 @@ class Opaque:
             return f"<{self.type_name} object, its repr raised {type(error).__name__}>"
 
 
-def _type_name(kind: type) -> str:
+def _type_name(kind: type[Any]) -> str:
     try:
         return f"{kind.__module__}.{kind.__qualname__}"
     except Exception:  # noqa: BLE001 - a user's metaclass may do anything
@@ -81,7 +91,7 @@ class Meter:
         self.nodes = 0
 
 
-def snapshot(value: Any, meter: Meter, depth: int = 0) -> Any:
+def snapshot(value: Any, meter: Meter, depth: int = 0) -> Any:  # noqa: PLR0911 - a table of kinds
     """Copy a value as far as the program could still change it.
 
     Args:
@@ -94,7 +104,7 @@ def snapshot(value: Any, meter: Meter, depth: int = 0) -> Any:
         object's own ``__trace_value__()`` gives; fields of pydantic models and dataclasses;
         `Opaque` else, and where an object cannot be read.
     """
-    kind: type = type(value)
+    kind = cast("type[Any]", type(value))
     if kind is str:
         meter.bytes += len(value) if value.isascii() else getsizeof(value)
         return value
@@ -127,21 +137,21 @@ def _row(items: Iterable[Any], length: int, meter: Meter, depth: int) -> list[An
 def _mapping(value: dict[Any, Any], length: int, meter: Meter, depth: int) -> dict[str, Any]:
     room = _MAX_NODES - meter.nodes
     if length > room:
-        kept = dict(itertools.islice(dict.items(value), room))
+        kept: dict[Any, Any] = dict(itertools.islice(_dict.items(value), room))
         cut = f"<cut: {length - room:,} more>"
         return {**_mapping(kept, len(kept), meter, depth), "…": cut}
     meter.nodes += length
     meter.bytes += _NODE_BYTES * length
     copy = {
         key if type(key) is str else _key(key, meter, depth): snapshot(item, meter, depth + 1)
-        for key, item in dict.items(value)
+        for key, item in _dict.items(value)
     }
     return copy if len(copy) == length else _with_every_key(value, meter, depth)
 
 
 def _with_every_key(value: dict[Any, Any], meter: Meter, depth: int) -> dict[str, Any]:
     copy: dict[str, Any] = {}
-    for key, item in dict.items(value):
+    for key, item in _dict.items(value):
         name = key if type(key) is str else _key(key, meter, depth)
         while name in copy:  # another key has the same text
             name = f"{name} {len(copy)}"
@@ -159,28 +169,28 @@ def _key_text(form: Any) -> str:
     return form.type_name if isinstance(form, Opaque) else str(plain(form))
 
 
-def _other(value: Any, kind: type, meter: Meter, depth: int) -> Any:
+def _other(value: Any, kind: type[Any], meter: Meter, depth: int) -> Any:
     own_form = getattr(kind, "__trace_value__", None)
     if own_form is not None:
         return snapshot(own_form(value), meter, depth + 1)
     if issubclass(kind, enum.Enum):
-        return snapshot(value._value_, meter, depth + 1)  # noqa: SLF001 - `value` may be a user's
+        # Not `value`, which may be a property of the user's.
+        return snapshot(value._value_, meter, depth + 1)
     exact = _exact(value, kind)
     if exact is not None:
         return snapshot(exact, meter, depth)
     if issubclass(kind, dict):
-        return _mapping(value, dict.__len__(value), meter, depth)
-    for base in (list, tuple, set, frozenset):
+        return _mapping(value, _dict.__len__(value), meter, depth)
+    for base in _ROWS:
         if issubclass(kind, base):
             return _row(base.__iter__(value), base.__len__(value), meter, depth)
     fields = _fields(value)
     return Opaque(value) if fields is None else _mapping(fields, len(fields), meter, depth)
 
 
-def _exact(value: Any, kind: type) -> str | int | float | None:
-    # By the kind, not by isinstance, which believes what a proxy or mock says of its class; and
-    # by the methods of the base, which a subclass cannot change.
-    for base, exact in _BASES:
+def _exact(value: Any, kind: type[Any]) -> str | int | float | None:
+    # By the kind, not by isinstance, which believes what a proxy or mock says of its class.
+    for base, exact in _EXACT:
         if issubclass(kind, base):
             return exact(value)
     if issubclass(kind, _PRINTABLE):
@@ -190,17 +200,8 @@ def _exact(value: Any, kind: type) -> str | int | float | None:
     return None
 
 
-_BASES: tuple[tuple[type, Callable[[Any], str | int | float]], ...] = (
-    (str, str.__str__),
-    (int, int.__int__),
-    (float, float.__float__),
-    (bytes, lambda value: f"<{bytes.__len__(value):,} bytes>"),
-    (bytearray, lambda value: f"<{bytearray.__len__(value):,} bytes>"),
-)
-
-
 def _fields(value: Any) -> dict[str, Any] | None:
-    kind: type = type(value)
+    kind = cast("type[Any]", type(value))
     if issubclass(kind, type):
         return None
     if hasattr(kind, "__pydantic_fields__"):
@@ -219,7 +220,7 @@ def _cut(text: str) -> str:
     return f"{text[:end]}… ({len(text):,} characters)"
 
 
-def plain(value: Any) -> Any:  # noqa: PLR0911 - a table of kinds
+def plain(value: Any) -> Any:
     """Turn a snapshot into JSON-like values: `Opaque` and what JSON lacks become text."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in cast("dict[str, Any]", value).items()}
