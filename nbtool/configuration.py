@@ -1,8 +1,8 @@
 """Settings: one process-wide mapping, and a per-context layer on top of it.
 
 `configure` swaps the process-wide mapping, which every cell, thread and task sees at once.
-`context` lays values over it for the code inside the ``with``, and for every task and thread
-that this code starts; only this layer lives in a ContextVar. `settings` reads both. This module
+`context` lays values over it for the code inside the ``with``, and for every task that this code
+starts; only this layer lives in a ContextVar. `settings` reads both. This module
 does not know what the values are: an LM or an adapter is just a value.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextvars
 import threading
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from nbtool.errors import ConfigurationError
 
@@ -41,7 +41,8 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
 Source: names and numbers as in DSPy's settings.
 """
 
-_Layer = dict[str, Any]
+_Layer: TypeAlias = "Mapping[str, Any]"
+_Laid: TypeAlias = "tuple[contextvars.Token[_Layer], _Layer, _Layer]"  # token, what is laid, below
 
 _process: Mapping[str, Any] = DEFAULTS
 _swap = threading.Lock()
@@ -70,10 +71,11 @@ def configure(**values: Any) -> None:
 
 
 class context:  # noqa: N801 - DSPy's name; it reads as a verb in a `with`
-    """Lay settings over the process-wide ones inside a ``with`` (or ``async with``) block.
+    """Lay settings over the process-wide ones inside a ``with`` or ``async with``.
 
-    Tasks and threads started inside inherit the layer. Layers nest, and what is not named shows
-    through: a later `configure` of another setting is seen inside too.
+    Tasks started inside, and threads started by `asyncio.to_thread`, inherit the layer; a plain
+    `threading.Thread` does not. Layers nest, and what is not named shows through: a later
+    `configure` of another setting is seen inside too.
 
     Args:
         **values: Settings by name.
@@ -87,12 +89,13 @@ class context:  # noqa: N801 - DSPy's name; it reads as a verb in a `with`
 
     def __init__(self, **values: Any) -> None:
         self._values = values
-        self._tokens: list[contextvars.Token[Mapping[str, Any]]] = []
+        self._laid: list[_Laid] = []
 
     def __enter__(self) -> None:
         """Lay the values over what is there now."""
-        merged = MappingProxyType({**_layer.get(), **self._values})
-        self._tokens.append(_layer.set(merged))
+        below = _layer.get()
+        merged = MappingProxyType({**below, **self._values})
+        self._laid.append((_layer.set(merged), merged, below))
 
     def __exit__(
         self,
@@ -101,15 +104,21 @@ class context:  # noqa: N801 - DSPy's name; it reads as a verb in a `with`
         traceback: TracebackType | None,
     ) -> None:
         """Take the layer off again."""
-        token = self._tokens.pop()
-        try:
-            _layer.reset(token)
-        except ValueError:
-            # An async generator may be entered by one task and closed by another, in whose
-            # Context the token means nothing (stanfordnlp/dspy#8797). What was set there is
-            # gone with its Context.
-            if token.old_value is not contextvars.Token.MISSING:
-                _layer.set(token.old_value)
+        here = _layer.get()
+        for laid in reversed(self._laid):
+            token, merged, below = laid
+            try:
+                _layer.reset(token)
+            except ValueError:
+                # Laid in another Context. Either this one is a copy of it, or an async generator
+                # was entered by one task and is closed by another, whose own layers stay
+                # (stanfordnlp/dspy#8797); what was laid there is gone with its Context.
+                if merged is here:
+                    _layer.set(below)
+                    return
+            else:
+                self._laid.remove(laid)
+                return
 
     async def __aenter__(self) -> None:
         """Do as ``with`` does."""
@@ -126,7 +135,7 @@ class context:  # noqa: N801 - DSPy's name; it reads as a verb in a `with`
 
 
 class Settings:
-    """Read settings, as attributes or items: the context's where set, else the process's.
+    """Read settings as attributes or items: the context's, else the process's.
 
     Raises:
         ConfigurationError: Somebody assigns to it; `configure` and `context` change settings.

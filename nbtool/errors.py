@@ -74,7 +74,7 @@ class NbtoolError(Exception):
 
 def _rebuild(cls: type[NbtoolError], args: tuple[Any, ...], state: dict[str, Any]) -> NbtoolError:
     error = cls.__new__(cls, *args)
-    error.args = args
+    super(NbtoolError, error).__init__(*args)  # ImportError, for one, keeps fields of its own
     error.__dict__.update(state)
     return error
 
@@ -98,13 +98,13 @@ class LMConfigurationError(ConfigurationError, ValueError):
 
 
 class SettingsOwnershipError(ConfigurationError, RuntimeError):
-    """Say that `configure` was called from a place that may not change settings for all."""
+    """Say that `configure` was called where settings may not be changed for all."""
 
     code = "settings_ownership"
 
 
 class MissingExtraError(ConfigurationError, ImportError):
-    """Say that an optional package is needed, with the exact command that installs it."""
+    """Say that an optional package is needed, and which command installs it."""
 
     code = "missing_extra"
 
@@ -140,7 +140,7 @@ class SignatureError(NbtoolError, ValueError):
 
 
 class FieldDeclarationError(SignatureError, TypeError):
-    """Say that a field of a signature was not declared with InputField or OutputField."""
+    """Say that a field was not declared with InputField or OutputField."""
 
     code = "field_declaration"
 
@@ -194,7 +194,7 @@ class LMError(NbtoolError):
 
 
 class LMTransportError(LMError):
-    """Say that no answer came: name resolution, connection, TLS, a connection that dropped."""
+    """Say that no answer came: DNS, TLS, no connection or one that dropped."""
 
     code = "lm_transport"
 
@@ -218,7 +218,7 @@ class LMBillingError(LMProviderError):
 
 
 class LMRateLimitError(LMProviderError):
-    """Say that the provider asked to slow down (HTTP 429); see ``retry_after``, in seconds."""
+    """Say that the provider asked to slow down (HTTP 429); see ``retry_after``."""
 
     code = "lm_rate_limit"
 
@@ -236,7 +236,7 @@ class LMServerError(LMProviderError):
 
 
 class LMInvalidRequestError(LMProviderError):
-    """Say that the provider refused the request as malformed (HTTP 400, 404, 413, 422)."""
+    """Say that the provider refused the request (HTTP 400, 404, 413, 422)."""
 
     code = "lm_invalid_request"
 
@@ -292,7 +292,7 @@ class AdapterParseError(NbtoolError):
 
 
 class ToolError(NbtoolError):
-    """Say that a tool could not be called; what the tool itself raised is ``__cause__``."""
+    """Say that a tool could not be called; what it raised is ``__cause__``."""
 
     code = "tool"
 
@@ -316,7 +316,7 @@ class RecordingError(NbtoolError, ValueError):
 
 
 class DebugError(NbtoolError):
-    """Say that a debugger command means nothing in the present state; nothing was changed."""
+    """Say that a debugger command means nothing now; nothing was changed."""
 
     code = "debug"
 

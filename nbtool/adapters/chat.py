@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nbtool.lm.base import BaseLM, Message
     from nbtool.signatures.signature import Signature
 
-_MARKER = re.compile(r"^[ \t]*\[\[ ## (\w+) ## \]\][ \t]*(.*)$")
+_MARKER = re.compile(r"^[ \t]*\[\[ ## (\w+) ## \]\][ \t]*([^\r]*)")
 _END = "[[ ## completed ## ]]"
 
 
@@ -115,7 +115,7 @@ def _reminder(signature: type[Signature]) -> str:
 def _split(completion: str) -> list[tuple[str, str]]:
     """Cut an answer at its marker lines into (field name, text)."""
     sections: list[tuple[str, list[str]]] = []
-    for line in completion.splitlines():
+    for line in completion.split("\n"):  # splitlines() would cut at form feeds too
         marker = _MARKER.match(line)
         if marker:
             sections.append((marker[1], [marker[2]] if marker[2] else []))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import inspect
 import json
 import types
 import typing
@@ -11,6 +10,8 @@ from typing import Any, Literal, Union, cast
 
 import json_repair
 import pydantic
+
+from nbtool.signatures.types import Type
 
 
 def as_json(value: Any) -> Any:
@@ -20,28 +21,28 @@ def as_json(value: Any) -> Any:
         value: Builtins, pydantic models, dataclasses, enums, dates, Predictions, Examples; of
             other objects the text is taken.
     """
-    to_dict = getattr(value, "toDict", None)
-    if to_dict is not None and not inspect.isclass(value):
-        return as_json(to_dict())
+    kind = cast("type[Any]", type(value))
+    to_dict = getattr(kind, "toDict", None)  # of the class: a mock has every attribute
+    if to_dict is not None:
+        return as_json(to_dict(value))
     if isinstance(value, dict):
         pairs = cast("dict[Any, Any]", value).items()
         return {str(key): as_json(item) for key, item in pairs}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [as_json(item) for item in cast("list[Any]", value)]
     try:
-        kind: Any = type(value)
         return pydantic.TypeAdapter[Any](kind).dump_python(value, mode="json")
     except (pydantic.errors.PydanticUserError, ValueError, TypeError):
         return str(value)
 
 
 def as_text(value: Any) -> str:
-    """Write a value into a prompt: text as it is, all else as JSON.
+    """Write a value into a prompt: text as it is, all else as JSON or in its own words.
 
     Args:
         value: A field's value.
     """
-    plain = as_json(value)
+    plain = as_json(value.format() if isinstance(value, Type) else value)
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
 
 
@@ -76,16 +77,22 @@ def parse(text: Any, annotation: Any) -> Any:
     """
     if annotation is str:
         return text if isinstance(text, str) else as_text(text)
+    if isinstance(text, str) and _is_none(text, annotation):
+        return None
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return _member(text, annotation)
     if typing.get_origin(annotation) is Literal:
         return _choice(text, typing.get_args(annotation))
     adapter = pydantic.TypeAdapter[Any](cast("Any", annotation))
-    if not isinstance(text, str):
-        return adapter.validate_python(text)
-    if _takes_text(annotation):
-        return adapter.validate_python(text.strip())
-    return adapter.validate_python(_loads(text))
+    if isinstance(text, str):
+        text = text.strip() if _takes_text(annotation) else _loads(text)
+    return adapter.validate_python(text)
+
+
+def _is_none(text: str, annotation: Any) -> bool:
+    """Tell whether a text says None where the type allows it; `as_text` writes it as null."""
+    is_optional = type(None) in typing.get_args(annotation)
+    return is_optional and text.strip().casefold() in ("null", "none")
 
 
 def _takes_text(annotation: Any) -> bool:

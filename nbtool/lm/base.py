@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from nbtool.errors import LMServerError
 from nbtool.lm import history
 from nbtool.lm.responses import (
     Output,
@@ -106,7 +107,7 @@ class BaseLM(Step):
             and what else there is.
 
         Raises:
-            LMError: No usable answer came; the subclass says why.
+            LMError: No usable answer came; its class says why.
         """
         inputs = {"prompt": prompt, "messages": messages, **kwargs}
         inputs = {name: value for name, value in inputs.items() if value is not None}
@@ -136,6 +137,12 @@ class BaseLM(Step):
     ) -> list[Output]:
         """Read a response, and note its usage, cost and history entry."""
         outputs = outputs_of(response)
+        if not outputs:
+            raise LMServerError(
+                f"{self.model!r} gave no answer: its response has no choices.",
+                model=self.model,
+                hint="Ask again; a filter of the provider may have removed the answer.",
+            )
         span = current_span()
         if span is not None and span.kind == "lm":
             span.usage = usage_of(response)

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 LOCAL = "local"
 _MODEL_TYPES = ("chat", "text")
-_REASONING = re.compile(r"^(?:.*/)?(?:o[1345](?:-|$)|gpt-5)")
+_REASONING = re.compile(r"^(?:.*/)?(?:o[1345](?:-|$)|gpt-5(?!-chat))")
 _REASONING_MIN_TOKENS = 16_000
+_NOT_SENT = frozenset({"cache", "rollout_id", "num_retries"})  # options for us, not the provider
 _LOCAL_SAMPLING = {"temperature": 0.2, "top_p": 0.9, "max_tokens": 256}
 
 
@@ -103,6 +104,7 @@ class LM(BaseLM):
             LMError: No usable answer came; see its subclasses.
         """
         request = await self._request(prompt, messages, kwargs)
+        num_retries = int(kwargs.get("num_retries", self.num_retries))
         span = current_span()
 
         async def attempt() -> Any:
@@ -114,13 +116,19 @@ class LM(BaseLM):
                 span.annotate(retries=number)
                 span.arrived = None
 
-        return await with_retries(attempt, self.num_retries, before_retry)
+        return await with_retries(attempt, num_retries, before_retry)
 
     async def _request(
         self, prompt: str | None, messages: list[Message] | None, options: dict[str, Any]
     ) -> dict[str, Any]:
         given = {**self.kwargs, **options}
-        request = {name: value for name, value in given.items() if value is not None}
+        request = {n: v for n, v in given.items() if v is not None and n not in _NOT_SENT}
+        if request.pop("stream", False):
+            raise LMConfigurationError(
+                f"stream=True is no option of a call (model {self.model!r}): it returns whole "
+                f"answers.",
+                hint="Watch tokens arrive with `with nbtool.trace(live=True):`.",
+            )
         request["model"] = self.model
         if self.model_type == "text":
             request["prompt"] = prompt if prompt is not None else _as_prompt(messages)
@@ -144,7 +152,7 @@ class LM(BaseLM):
 
 
 def _check(model: str, model_type: str, temperature: float | None, max_tokens: int | None) -> None:
-    if not model:
+    if not isinstance(model, str) or not model:  # pyright: ignore[reportUnnecessaryIsInstance] # not everybody runs pyright
         raise LMConfigurationError(
             f"LM() needs the name of a model and got {model!r}.",
             hint='Write LM("openai/gpt-4o-mini"), or LM("local") for the embedded demo model.',

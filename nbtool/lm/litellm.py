@@ -13,7 +13,9 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import logging
 import os
+import re
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,7 @@ from nbtool.tracing.record import secrets_in_use
 from nbtool.tracing.scrub import scrub_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 Request = dict[str, Any]
 
@@ -63,9 +65,15 @@ def _load(loading: concurrent.futures.Future[Any]) -> None:
         return
     if not was_there:  # else somebody configured it: leave that as it is
         litellm.suppress_debug_info = True
+        # It warns whenever the loop changes: after every asyncio.run, in every thread.
+        logging.getLogger("LiteLLM").addFilter(_is_no_loop_change)
         with contextlib.suppress(Exception):
             asyncio.run(_warm_up(litellm))
     loading.set_result(litellm)
+
+
+def _is_no_loop_change(record: logging.LogRecord) -> bool:
+    return "event loop changed" not in record.getMessage()
 
 
 async def _warm_up(litellm: Any) -> None:
@@ -109,6 +117,11 @@ async def complete(
     """
     litellm = await loaded()
     sent = {"num_retries": 0, "max_retries": 0, **request}
+    if request.get("tools"):
+        # For any tools at all, litellm 1.106 imports its MCP gateway, which needs packages that
+        # it does not depend on.
+        sent["_skip_mcp_handler"] = True
+    handled = sys.exception()
     try:
         if model_type == "text":
             return await litellm.atext_completion(**sent)
@@ -116,7 +129,7 @@ async def complete(
             return await litellm.acompletion(**sent)
         return await _streamed(litellm, sent, on_text)
     except Exception as error:
-        raise translated(error, litellm, request) from error
+        raise translated(error, litellm, request, handled) from error
 
 
 async def _streamed(litellm: Any, request: Request, on_text: Callable[[str], None]) -> Any:
@@ -174,34 +187,78 @@ _HINTS: dict[type[errors.LMError], str] = {
     errors.ContextWindowExceededError: "Shorten the inputs or demos, or use a larger model.",
 }
 _SERVER_ERRORS = 500
+_NO_BUDGET = "insufficient_quota"  # OpenAI sends it with HTTP 429, and waiting does not help
+_WANTS_KEY = re.compile(r"credential|api[ _]?key", re.IGNORECASE)  # said of a key that is missing
+_CONNECTION_ERRORS = ("TransportError", "ClientError")  # roots of httpx's and of aiohttp's
 
 
-def translated(error: Exception, litellm: Any, request: Request) -> errors.LMError:
+def translated(
+    error: Exception, litellm: Any, request: Request, handled: BaseException | None = None
+) -> errors.LMError:
     """Turn what litellm raised into an error of our tree.
 
     Args:
         error: What was raised.
         litellm: The module.
         request: What was asked.
+        handled: What the caller was handling already; it is no cause of `error`.
     """
-    status = _status_of(error)
-    kind = _kind_of(error, litellm, status)
+    causes = _causes(error, handled)
+    headers = _headers_of(causes)
     text = scrub_text(str(error), secrets=(*secrets_in_use(), *_keys_of(request)))
+    wants_key = not headers and _WANTS_KEY.search(text) is not None
+    missing = _missing_keys(litellm, request) if wants_key else ()
+    kind = _kind_of(causes, litellm, answered=bool(headers), has_key=not missing)
     model = request.get("model")
     hint = _HINTS.get(kind, "")
+    if kind is errors.LMAuthError and missing:
+        hint = f"Set {' or '.join(missing)} in the environment, or pass LM(..., api_key=...)."
     if "LLM Provider NOT provided" in text:
         text = f"litellm knows no provider for the model {model!r}."
         hint = 'Write the provider before the name: LM("openai/gpt-4o-mini"), LM("ollama/llama3").'
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
     return kind(
         f"{model!r} gave no answer: {text}",
         model=model,
         provider=getattr(error, "llm_provider", None) or None,
-        status=status,
-        request_id=headers.get("x-request-id"),
+        # Where nobody answered, litellm makes a status up.
+        status=_status_of(error) if headers else None,
+        request_id=headers.get("x-request-id") or headers.get("request-id"),
         retry_after=_seconds(headers.get("retry-after")),
         hint=hint,
     )
+
+
+def _causes(error: BaseException, handled: BaseException | None) -> list[BaseException]:
+    """Return an error and what led to it, outermost first."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause is not handled and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return causes
+
+
+def _headers_of(causes: list[BaseException]) -> Mapping[str, str]:
+    """Return the headers of the provider's answer; none where it did not answer."""
+    for cause in causes:
+        # litellm's own errors carry a made-up response, which has no headers.
+        for headers in (
+            getattr(cause, "litellm_response_headers", None),
+            getattr(getattr(cause, "response", None), "headers", None),
+        ):
+            if headers:
+                return headers
+    return {}
+
+
+def _missing_keys(litellm: Any, request: Request) -> tuple[str, ...]:
+    """Return the variables that hold the provider's key, where no key was given at all."""
+    if request.get("api_key"):
+        return ()
+    with contextlib.suppress(Exception):  # the table does not know every provider
+        missing = litellm.validate_environment(model=request.get("model"))["missing_keys"]
+        return tuple(sorted(str(name) for name in missing if "KEY" in name))
+    return ()
 
 
 def _keys_of(request: Request) -> tuple[str, ...]:
@@ -209,19 +266,38 @@ def _keys_of(request: Request) -> tuple[str, ...]:
     return (key,) if isinstance(key, str) and key else ()
 
 
-def _status_of(error: Exception) -> int | None:
+def _status_of(error: BaseException) -> int | None:
     status = getattr(error, "status_code", None)
     return status if isinstance(status, int) else None
 
 
-def _kind_of(error: Exception, litellm: Any, status: int | None) -> type[errors.LMError]:
-    if isinstance(error, litellm.ContextWindowExceededError):
-        return errors.ContextWindowExceededError
-    if isinstance(error, (litellm.Timeout, TimeoutError)):
-        return errors.LMTimeoutError
-    # litellm gives connection errors the status 500, as if a server had answered.
-    if isinstance(error, litellm.APIConnectionError) or _is_connection_error(error):
-        return errors.LMTransportError
+def _kind_of(
+    causes: list[BaseException], litellm: Any, *, answered: bool, has_key: bool
+) -> type[errors.LMError]:
+    error = causes[0]
+    # The first rule that holds decides. litellm gives failures before any answer the status 500,
+    # as if a server had failed, so what lies below is asked first.
+    rules: tuple[tuple[bool, type[errors.LMError]], ...] = (
+        (
+            isinstance(error, litellm.ContextWindowExceededError),
+            errors.ContextWindowExceededError,
+        ),
+        (
+            any(isinstance(cause, (litellm.Timeout, TimeoutError)) for cause in causes),
+            errors.LMTimeoutError,
+        ),
+        (not answered and any(map(_is_connection_error, causes)), errors.LMTransportError),
+        (not has_key, errors.LMAuthError),
+        # The provider needs a package that is not there; asking again is no use.
+        (any(isinstance(cause, ImportError) for cause in causes), errors.LMProviderError),
+        (isinstance(error, litellm.APIConnectionError), errors.LMTransportError),
+        (any(getattr(c, "code", None) == _NO_BUDGET for c in causes), errors.LMBillingError),
+    )
+    by_status = _kind_by_status(_status_of(error))
+    return next((kind for holds, kind in rules if holds), by_status)
+
+
+def _kind_by_status(status: int | None) -> type[errors.LMError]:
     if status is None:
         return errors.LMProviderError
     if status >= _SERVER_ERRORS:
@@ -229,13 +305,8 @@ def _kind_of(error: Exception, litellm: Any, status: int | None) -> type[errors.
     return _BY_STATUS.get(status, errors.LMProviderError)
 
 
-def _is_connection_error(error: BaseException) -> bool:
-    cause: BaseException | None = error
-    while cause is not None:
-        if type(cause).__name__ in ("APIConnectionError", "ConnectError", "ClientConnectorError"):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
+def _is_connection_error(cause: BaseException) -> bool:
+    return any(base.__name__ in _CONNECTION_ERRORS for base in type(cause).__mro__)
 
 
 def _seconds(header: str | None) -> float | None:

@@ -96,9 +96,12 @@ class Module(Step, metaclass=_ModuleMeta):
     def deepcopy(self) -> Self:
         """Return a copy that shares no predictor; what cannot be copied is shared."""
         twin: Self = object.__new__(type(self))
+        memo: dict[int, Any] = {id(self): twin}  # what two attributes share stays shared
         for name, value in vars(self).items():
+            tried = dict(memo)  # a copy that fails leaves halves of objects behind
             try:
-                setattr(twin, name, copy.deepcopy(value))
+                setattr(twin, name, copy.deepcopy(value, tried))
+                memo = tried
             except Exception:  # noqa: BLE001 - a client or a lock is shared, as in DSPy
                 setattr(twin, name, value)
         return twin
@@ -124,6 +127,8 @@ def _mapped(value: Any, kind: type[Any], function: Callable[[Any], Any], seen: s
         return {key: _mapped(item, kind, function, seen) for key, item in pairs}
     if isinstance(value, list):
         return [_mapped(item, kind, function, seen) for item in cast("list[Any]", value)]
+    if type(value) is tuple:
+        return tuple(_mapped(item, kind, function, seen) for item in cast("list[Any]", value))
     if isinstance(value, Module) and id(value) not in seen:
         seen.add(id(value))
         for name, item in list(vars(value).items()):

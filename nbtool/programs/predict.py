@@ -6,11 +6,13 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from nbtool.adapters import values
 from nbtool.adapters.chat import ChatAdapter
 from nbtool.adapters.compact import CompactAdapter
 from nbtool.configuration import settings
 from nbtool.errors import InputError, LMConfigurationError, LMNotConfiguredError
 from nbtool.lm.base import BaseLM
+from nbtool.programs.example import Example
 from nbtool.programs.module import Module
 from nbtool.programs.prediction import Prediction
 from nbtool.signatures.signature import (
@@ -132,11 +134,12 @@ class Predict(Module):
     def _request(self, given: Fields) -> _Request:
         special = {name: given[name] for name in _PRIVILEGED if name in given}
         inputs = {name: value for name, value in given.items() if name not in special}
-        signature = ensure_signature(special.get("signature", self.signature))
+        asked: str | type[Signature] = special.get("signature", self.signature)
+        signature = ensure_signature(asked)
         lm = lm_for(special.get("lm") or self.lm)
         inputs = with_defaults(signature, inputs)
         if settings.warn_on_type_mismatch:
-            for warning in validate_inputs(signature, inputs):
+            for warning in validate_inputs(signature, _as_shown(signature, inputs)):
                 _log.warning("%s", warning)
         return _Request(
             signature=signature,
@@ -203,6 +206,15 @@ def adapter_for(lm: BaseLM) -> Adapter:
     """Return the adapter of the settings, else the one that suits the LM."""
     chosen = cast("Adapter | None", settings.adapter)
     return chosen or _ADAPTERS_BY_HINT.get(lm.adapter_hint or "", ChatAdapter)()
+
+
+def _as_shown(signature: type[Signature], inputs: Fields) -> Fields:
+    """Put text for predictions where text is asked: so the prompt shows them, as in the guide."""
+    shown = dict(inputs)
+    for name, field in signature.input_fields.items():
+        if field.annotation is str and isinstance(shown.get(name), Example):
+            shown[name] = values.as_text(shown[name])
+    return shown
 
 
 def _options(lm: BaseLM, config: Fields) -> Fields:

@@ -24,6 +24,8 @@ from nbtool.tools.tool import Tool
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nbtool.lm.base import BaseLM
+
 Trajectory = dict[str, Any]
 
 _log = logging.getLogger("nbtool")
@@ -129,18 +131,20 @@ class ReAct(Module):
         """Ask with the trajectory so far; forget its oldest turn where it grew too long."""
         for _ in range(_TRUNCATIONS):
             try:
-                return await module.acall(**inputs, trajectory=self._shown(trajectory))
+                shown = self._shown(trajectory, inputs.get("lm"))
+                return await module.acall(**inputs, trajectory=shown)
             except ContextWindowExceededError:
                 _log.warning("The trajectory is too long for the model: its oldest turn goes.")
                 trajectory = self.truncate_trajectory(trajectory)
-        return await module.acall(**inputs, trajectory=self._shown(trajectory))
+        shown = self._shown(trajectory, inputs.get("lm"))
+        return await module.acall(**inputs, trajectory=shown)
 
-    def _shown(self, trajectory: Trajectory) -> str:
+    def _shown(self, trajectory: Trajectory, lm: BaseLM | None) -> str:
         fields: dict[str, Any] = {name: (Any, InputField()) for name in trajectory}
         if not fields:
             return ""
         shown = Signature({**fields, "x": (str, OutputField())})
-        adapter = adapter_for(lm_for(self.react.lm))
+        adapter = adapter_for(lm_for(lm or self.react.lm))
         return adapter.format_user_message_content(shown, trajectory)
 
     def truncate_trajectory(self, trajectory: Trajectory) -> Trajectory:

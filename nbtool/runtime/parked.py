@@ -1,17 +1,16 @@
 # ruff: noqa: SLF001 - a running loop can only be stepped through private names; `why_not` tests them
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false, reportOptionalMemberAccess=false
-# pyright: reportAttributeAccessIssue=false
+# pyright: reportUnknownArgumentType=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
 """Let synchronous code wait on the event loop that runs below it, while that loop goes on.
 
 The caller's whole stack, the loop's own frames at its bottom, is *parked* in its greenlet. Another
 greenlet, a *runner*, does what the loop would do, and when the future is done it switches back, in
 whatever order the futures finish. No class of asyncio is touched: a Task stays the C Task.
 
-*Home* is the stack that carries the loop's ``run_forever``. While anybody is parked it is either
-parked too, or *lent*: it stands still in a handle of ours for one turn of a runner. So handles are
-called by runners alone, who know which contexts are in use and whom to wake, and yet home sees
-after each turn whether the loop was stopped. At any time exactly one stack moves.
+*Home* is the stack that carries ``run_forever``. While anybody is parked it is either parked too
+or *lent*: it stands still in a handle of ours for one turn of a runner. So handles are called by
+runners alone, who know which contexts are in use and whom to wake, and yet home sees after each
+turn whether the loop was stopped. At any time exactly one stack moves.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 _RUN_ONCE = asyncio.BaseEventLoop._run_once.__code__
 _STEPPED = ("run_forever", "_run_once", "_process_events", "call_soon", "call_at")
 _SELF_TEST_LIMIT_S = 5.0
-_TOLERATED_CANCELLED_TIMERS = 100
+_SOME_TIMERS = 100
 
 _parkings: dict[asyncio.AbstractEventLoop, _Parking] = {}
 _verdicts: dict[type, str] = {}
@@ -54,8 +53,8 @@ def supported(loop: asyncio.AbstractEventLoop) -> bool:
 def why_not(loop: asyncio.AbstractEventLoop) -> str:
     """Give the reason why `park_until` does not work on this loop, or not from here.
 
-    Asked first about a class of loops, it rehearses on a new loop in a thread of its own, so that
-    `loop` is left alone (some milliseconds); the verdict is kept.
+    The first time, it rehearses on a new loop of that class, in a thread of its own so that `loop`
+    is left alone (some milliseconds); the verdict is kept.
 
     Args:
         loop: Any event loop, running or not.
@@ -63,20 +62,20 @@ def why_not(loop: asyncio.AbstractEventLoop) -> str:
     Returns:
         The reason in words; empty where it works.
     """
-    kind = type(loop)
+    classes = type(loop).__mro__
     if greenlet is None:
         return "the package greenlet is not installed"
     if not isinstance(loop, asyncio.BaseEventLoop):
-        return f"{kind.__module__}.{kind.__qualname__} is no asyncio.BaseEventLoop"
+        return f"{classes[0]!r} is no asyncio.BaseEventLoop"
     for name in _STEPPED:
-        definer = next(each for each in kind.__mro__ if name in vars(each))
+        definer = next(each for each in classes if name in vars(each))
         if not _is_asyncio(definer):
-            return f"{definer.__module__}.{definer.__qualname__} has its own {name}"
+            return f"{definer!r} has its own {name}"
     # SQLAlchemy calls synchronous code in a greenlet of its own, which cannot be parked: the task
     # may be stepped on another stack than the one to which that greenlet returns.
     if events._get_running_loop() is loop and _calling_frame(loop) is None:
         return "the caller is in a greenlet of other code"
-    tested = next(each for each in kind.__mro__ if _is_asyncio(each))
+    tested = next(each for each in classes if _is_asyncio(each))
     if tested not in _verdicts:
         _verdicts[tested] = _self_test(tested)
     return _verdicts[tested]
@@ -104,25 +103,21 @@ def park_until(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> 
             f"Cannot wait here for {future!r}: {loop!r} does not run below this call.",
             hint="Call it from a task or a callback of that loop, or use `await`.",
         )
-    parking = _parkings.get(loop)
-    if parking is None:
-        parking = _parkings[loop] = _Parking(loop)
-    parking.park(future, _owed(frame))
+    if loop not in _parkings:
+        _parkings[loop] = _Parking(loop)
+    _parkings[loop].park(future, _owed(frame))
 
 
 def parked_count(loop: asyncio.AbstractEventLoop) -> int:
     """Count the calls that are parked on a loop at this moment."""
-    parking = _parkings.get(loop)
-    return len(parking.callers) if parking else 0
+    return len(_parkings[loop].callers) if loop in _parkings else 0
 
 
 class _Caller:
     """One parked call."""
 
     def __init__(self, parking: _Parking, future: asyncio.Future[Any], *, at_home: bool) -> None:
-        self.parking = parking
-        self.future = future
-        self.stack = greenlet.getcurrent()
+        self.parking, self.future, self.stack = parking, future, greenlet.getcurrent()
         self.task: Any = asyncio.current_task(parking.loop)
         # Home must unwind before run_forever can return, and nobody can cancel a callback.
         self.ends_with_run = at_home or self.task is None
@@ -157,23 +152,21 @@ class _Parking:
         self.loop = loop
         self.callers: list[_Caller] = []  # oldest first
         self.awake: deque[_Caller] = deque()  # those whose future is done
-        self.contexts: WeakKeyDictionary[asyncio.Task[Any], Context] = WeakKeyDictionary()
+        self.contexts: Any = None  # a task's copy of its context, where it was in use
         self.lender: Any = None  # home's greenlet, while it is lent
         self.lending: Any = None  # the handle that will lend home, while it is queued
         self.spare: Any = None  # a runner between two turns
-        self.spawner: Any = None  # starts runners, at first `spawned`
-        self.spawned: Any = None
+        self.spawner, self.spawned = None, None  # a stack that starts runners; the next of them
         self.moving: Any = None  # the stack that is meant to move
 
     def park(self, future: asyncio.Future[Any], owed: int | None) -> None:
-        at_home = owed is not None
-        caller = _Caller(self, future, at_home=at_home)
-        if at_home and self.lending is not None:
+        caller = _Caller(self, future, at_home=owed is not None)
+        if owed is not None and self.lending is not None:
             self.lending.cancel()
         caller.leave()
         self.callers.append(caller)
         try:
-            self._let_a_runner_move(from_home=at_home)
+            self._let_a_runner_move(from_home=owed is not None)
         finally:
             self.callers.remove(caller)
             if caller in self.awake:
@@ -195,9 +188,9 @@ class _Parking:
     def _go_on_at_home(self, owed: int) -> None:
         """Prepare the queue and the rest for home, which moves again from here on."""
         ready = self.loop._ready
-        nothing = _handle(self.loop, _nothing)
+        nothing = events.Handle(bool, (), self.loop, Context())
         if self.callers:  # so home takes what it is owed, all of it nothing, and is lent again
-            self.lending = _handle(self.loop, self._lend)
+            self.lending = events.Handle(self._lend, (), self.loop, Context())
             ready.appendleft(self.lending)
             ready.extendleft([nothing] * owed)
             return
@@ -231,17 +224,18 @@ class _Parking:
         task may be stepped on another by now. What it brings is for the one that moves.
         """
         self.moving = stack
-        pass_on, brought = stack.switch, ()
+        me, pass_on, brought = greenlet.getcurrent(), stack.switch, ()
         while True:
             try:
                 brought = (pass_on(*brought),)
-                pass_on = self.moving.switch
             except BaseException as exc:
-                if self.moving is greenlet.getcurrent():
+                if self.moving is me or self.moving.dead:
                     raise
                 pass_on, brought = self.moving.throw, (exc,)
-            if self.moving is greenlet.getcurrent():
-                return
+            else:
+                if self.moving is me:
+                    return
+                pass_on = self.moving.switch
 
     def _run(self) -> None:
         """Be a runner: move until a parked stack or home has to go on instead."""
@@ -252,8 +246,7 @@ class _Parking:
             except BaseException:  # KeyboardInterrupt, SystemExit, or what the selector raised
                 self.moving = me.parent = self.callers[0].stack if self.callers else self.lender
                 raise
-            still_parked = len(self.callers) - (stack is not self.lender)
-            if self.spare is not None or not still_parked:
+            if self.spare is not None or len(self.callers) == (stack is not self.lender):
                 self.moving = me.parent = stack  # it goes on when this greenlet ends
                 return
             self.spare = me
@@ -263,7 +256,7 @@ class _Parking:
         """Turn the loop until another stack has to move, and say which."""
         turned = False
         while not self.awake:
-            unwinding = self.loop._stopping and self._tell_to_unwind()
+            unwinding = self.loop._stopping and self._unwind()
             if self.lender is not None and not unwinding and (turned or not self.callers):
                 return self.lender
             self._poll()
@@ -271,26 +264,27 @@ class _Parking:
             turned = True
         return self.awake[0].stack
 
-    def _tell_to_unwind(self) -> bool:
-        bound = [caller for caller in self.callers if caller.ends_with_run]
-        for caller in bound:
+    def _unwind(self) -> bool:
+        """Cancel, once, what the callers wait for that end with the run; say if there are any."""
+        ending = [caller for caller in self.callers if caller.ends_with_run]
+        for caller in ending:
             if not caller.was_told:
                 caller.was_told = True
                 caller.future.cancel(msg="the event loop was stopped while a call was waiting")
-        return bool(bound)
+        return bool(ending)
 
     def _poll(self) -> None:
         """Queue what is due or has arrived; wait for it where the queue is empty."""
         loop = self.loop
         timers = loop._scheduled
-        if loop._timer_cancelled_count > max(_TOLERATED_CANCELLED_TIMERS, len(timers) // 2):
+        if loop._timer_cancelled_count > max(_SOME_TIMERS, len(timers) // 2):
             # As asyncio does: those deep in the heap would stay there while a long call waits.
             for timer in timers:
                 timer._scheduled = not timer._cancelled
             timers[:] = [timer for timer in timers if timer._scheduled]
             heapq.heapify(timers)
             loop._timer_cancelled_count = 0
-        wait_s = max(0.0, timers[0]._when - loop.time()) if timers else MAXIMUM_SELECT_TIMEOUT
+        wait_s = max(0, timers[0]._when - loop.time()) if timers else MAXIMUM_SELECT_TIMEOUT
         wait_s = 0 if loop._ready else min(wait_s, MAXIMUM_SELECT_TIMEOUT)
         loop._process_events(loop._selector.select(wait_s))
         due = loop.time() + loop._clock_resolution
@@ -304,24 +298,25 @@ class _Parking:
 
     def _call_ready(self) -> None:
         """Call what is ready now, up to the first handle that wakes a caller."""
-        ready = self.loop._ready
+        ready, awake = self.loop._ready, self.awake
         for _ in range(len(ready)):
-            if not ready or self.awake:  # a handle parked meanwhile, others emptied the queue
+            if not ready or awake:  # a handle parked meanwhile, others emptied the queue
                 return
             handle = ready.popleft()
             if handle._cancelled:
                 continue
-            if self.contexts or _is_entered(handle._context):
+            if self.contexts is not None or _is_entered(handle._context):
                 handle._context = self._usable_context(handle)
             handle._run()
 
     def _usable_context(self, handle: Any) -> Context:
-        """Find a context for a handle whose own one a parked stack may be in.
+        """Find a context for a handle; a parked stack may be in its own.
 
-        A context can be entered once at a time, and ipykernel 7.1 and later gives all messages the
-        same one. A task keeps its copy, so that its variables last from one step to the next.
+        ipykernel from 7.1 on gives all messages the same one, and a context can be entered once at
+        a time. A task keeps its copy, so that its variables last from one step to the next.
         """
         task: Any = getattr(handle._callback, "__self__", None)
+        self.contexts = WeakKeyDictionary() if self.contexts is None else self.contexts
         kept: Any = self.contexts if isinstance(task, asyncio.Task) else {}
         context = kept.get(task, handle._context)
         if _is_entered(context):
@@ -336,20 +331,16 @@ def _calling_frame(loop: Any) -> FrameType | None:
     """Find the frame on this very stack in which the loop's handles are called."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        code = frame.f_code
-        if code is _CALL_READY and frame.f_locals["self"].loop is loop:
-            break
-        if code.co_name == "_run_once" and frame.f_locals.get("self") is loop:
-            break
+        if frame.f_code.co_name == "_run_once" and frame.f_locals.get("self") is loop:
+            return frame
+        if frame.f_code is _CALL_READY and frame.f_locals["self"].loop is loop:
+            return frame
         frame = frame.f_back
-    return frame
+    return None
 
 
 def _owed(frame: FrameType | None) -> int | None:
-    """Count what home's suspended ``_run_once`` will still take; None for a runner's frame.
-
-    It looked once how long the queue was and takes as many, while runners empty the queue.
-    """
+    """Count what home's ``_run_once``, that looked once, still takes; None for a runner's frame."""
     if frame is None or frame.f_code is _CALL_READY:
         return None
     if frame.f_code is not _RUN_ONCE:
@@ -365,19 +356,11 @@ def _root() -> Any:
     return stack
 
 
-def _handle(loop: Any, callback: Any) -> events.Handle:
-    return events.Handle(callback, (), loop, Context())
-
-
-def _nothing() -> None: ...
-
-
 def _is_entered(context: Context) -> bool:
     try:
-        context.run(_nothing)
+        return context.run(bool)
     except RuntimeError:
         return True
-    return False
 
 
 def _is_asyncio(kind: type) -> bool:
@@ -391,8 +374,8 @@ def _self_test(kind: type[asyncio.BaseEventLoop]) -> str:
         nonlocal verdict
         try:
             with asyncio.Runner(loop_factory=kind) as runner:
-                order = runner.run(_rehearsal())
-            verdict = "" if order == ["early", "late"] else f"calls went on in this order: {order}"
+                works = runner.run(_rehearsal())
+            verdict = "" if works else "in the self-test calls went on in the wrong order"
         except Exception as exc:  # noqa: BLE001 - whatever a changed asyncio raises is the reason
             verdict = f"the self-test on {kind.__qualname__} failed: {exc!r}"
 
@@ -402,19 +385,16 @@ def _self_test(kind: type[asyncio.BaseEventLoop]) -> str:
     return verdict
 
 
-async def _rehearsal() -> list[str]:
-    """Park two tasks, of which the first to park is the last to go on."""
+async def _rehearsal() -> bool:
+    """Park two tasks, the first to park to go on last; say whether it does."""
     loop = asyncio.get_running_loop()
-    late, early = loop.create_future(), loop.create_future()
-    order: list[str] = []
+    early, late, order = loop.create_future(), loop.create_future(), list[Any]()
 
-    async def wait(name: str, future: asyncio.Future[None], then: Any) -> None:
+    async def wait(future: asyncio.Future[None]) -> None:
         park_until(loop, future)
-        order.append(name)
-        loop.call_soon(then)
+        order.append(future)
 
     loop.call_later(0.001, early.set_result, None)
-    first = wait("late", late, _nothing)
-    second = wait("early", early, lambda: late.set_result(None))
-    await asyncio.wait_for(asyncio.gather(first, second), 1)
-    return order
+    loop.call_later(0.002, late.set_result, None)
+    await asyncio.wait_for(asyncio.gather(wait(late), wait(early)), 1)
+    return order == [early, late]

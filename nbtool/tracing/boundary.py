@@ -67,8 +67,8 @@ def uninstall(instrument: Instrument) -> None:
 def watching(instrument: Instrument) -> Generator[None]:
     """Let an instrument watch the root calls that start inside the ``with`` block.
 
-    Tasks and threads started inside are included; a call that started inside is watched to its
-    end, also when that comes after the block.
+    Tasks started inside, and threads started by `asyncio.to_thread`, are included; a call that
+    started inside is watched to its end, also when that comes after the block.
     """
     token = _scoped.set((*_scoped.get(), instrument))
     try:

@@ -40,7 +40,7 @@ def remember_secret(value: object) -> None:
 
 
 def secrets_in_use() -> tuple[str, ...]:
-    """Return the exact texts to hide now: keys in the environment, and remembered ones."""
+    """Return the exact texts to hide: keys in the environment, remembered ones."""
     found = {*known_secrets(os.environ), *_remembered}
     return tuple(sorted(found, key=len, reverse=True))
 
@@ -213,7 +213,7 @@ class SpanRecord:
         return isinstance(self._output, Opaque)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON-like values, scrubbed; fields without a value are left out."""
+        """Return the record as JSON-like values, scrubbed, without empty fields."""
         values: dict[str, Any] = {
             "id": self.id,
             "parent_id": self.parent_id,
@@ -237,7 +237,7 @@ class SpanRecord:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> SpanRecord:
-        """Rebuild a record from `to_json`; KeyError, TypeError or ValueError where it is none."""
+        """Rebuild a record; KeyError, TypeError or ValueError where it is none."""
         _check(values)
         error = values.get("error")
         return cls(

@@ -89,7 +89,7 @@ _WORDS = re.compile(r"(?!(?:Basic|Bearer|Token) )[A-Za-z][a-z' -]*+[.:!?)]*+")
 
 @lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Tell whether what stands under a name is a secret: ``x-api-key``, ``dbPassword``.
+    """Tell whether a name is a secret's: ``x-api-key``, ``dbPassword``.
 
     Args:
         name: A key of a mapping, a header, a variable; longer than 80 characters it is none.
@@ -101,7 +101,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def may_be_count(name: str) -> bool:
-    """Tell whether a number under a secret name is harmless: ``token``, not ``password``."""
+    """Tell whether a number under a secret name is harmless, as under ``token``."""
     return name.lower().endswith(("token", "s"))
 
 

@@ -1,8 +1,8 @@
 """Snapshots: what a recorder keeps of a value that the program goes on using.
 
 A snapshot shares no mutable container with the original, so that later edits do not reach it, and
-keeps no user object alive: a record of a 2 GB tensor must not hold the tensor. Nobody's code runs
-while a snapshot is taken; an object's own repr is asked for only when somebody looks.
+keeps no user object alive: a record of a 2 GB tensor must not hold the tensor. No repr runs while a
+snapshot is taken: it is asked for only when somebody looks.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def _cut(text: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Turn a snapshot into JSON-like values: `Opaque` and what JSON lacks become text."""
+    """Turn a snapshot into JSON-like values; what JSON lacks becomes text."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):

@@ -49,7 +49,7 @@ class Run:
 
 
 class Span:
-    """Be one step of a call: what went in, what came out, when, and inside which other step.
+    """Be one step of a call: what went in and came out, when, inside which other.
 
     Instruments see the live object, raw values included; whatever leaves the process goes
     through `SpanRecord`, which scrubs.

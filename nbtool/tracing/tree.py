@@ -39,7 +39,7 @@ class Totals:
 
 
 class Trace:
-    """Be what `with nbtool.trace() as t:` gives: the steps seen so far, root calls first.
+    """Be what `with nbtool.trace() as t:` gives: the steps seen so far, in order.
 
     It stays up to date while calls run. Everything that it shows is scrubbed of secrets.
 

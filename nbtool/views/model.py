@@ -62,7 +62,7 @@ def rows(
     plumbing: bool = False,
     finished: dict[int, Row] | None = None,
 ) -> list[Row]:
-    """Turn records into rows: parents before children, siblings in the order of opening.
+    """Turn records into rows: parents before children, siblings as they opened.
 
     Args:
         spans: Records in the order of opening.
@@ -107,8 +107,13 @@ def _row(span: SpanRecord, depth: int, now_s: float) -> Row:
         gave=one_line(_gave(span), _SUMMARY_CHARS),
         tokens=tokens if any(tokens) else None,
         cost_usd=span.cost_usd,
-        retries=int(span.attributes.get("retries", 0) or 0),
+        retries=_retries(span.attributes),
     )
+
+
+def _retries(attributes: dict[str, Any]) -> int:
+    count = attributes.get("retries")  # of anybody: users annotate too
+    return count if isinstance(count, int) else 0
 
 
 def _given(span: SpanRecord) -> str:
@@ -118,7 +123,7 @@ def _given(span: SpanRecord) -> str:
         if isinstance(messages, list) and messages:
             last = cast("list[Any]", messages)[-1]
             return brief(last.get("content") if isinstance(last, dict) else last)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType, reportUnknownVariableType] # a message is what a user made it
-        return brief(inputs.get("prompt"))
+        return brief(inputs.get("prompt") or "")
     return ", ".join(f"{name}={brief(value)}" for name, value in inputs.items())
 
 
@@ -145,15 +150,15 @@ def brief(value: Any) -> str:
 
 
 def one_line(text: str, limit: int) -> str:
-    """Make hostile text fit to be shown: one line, bounded, nothing that controls a terminal.
+    """Make hostile text fit to be shown: one bounded line without control codes.
 
     Args:
         text: Of an LM, a tool, a document or an exception.
         limit: Most characters; what is cut off shows as an ellipsis.
     """
-    cut = text[: limit + 1]
-    shown = _INVISIBLE.sub(_escaped, " ".join(cut.split()))
-    return shown if len(cut) <= limit else f"{shown[: limit - 1]}…"
+    cut = text.lstrip()[: limit + 1]
+    shown = _INVISIBLE.sub(_escaped, " ".join(cut.split()))  # which may be longer than `cut`
+    return shown if max(len(cut), len(shown)) <= limit else f"{shown[: limit - 1]}…"
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -30,6 +30,7 @@ _BLINK_S = 0.4
 _GIVEN_CHARS = 60
 _GAVE_CHARS = 240
 _PLAIN_WIDTH = 120
+_DRAWN_DEPTH = 12  # guides take 4 columns a level, and on 80 columns the words need room too
 
 
 def tree(
@@ -52,20 +53,20 @@ def tree(
     top = Tree(_headline(spans), guide_style="dim")
     branches = [top]
     for row in rows(spans, now_s=now_s, plumbing=plumbing, finished=finished):
-        del branches[row.depth + 1 :]
+        del branches[min(row.depth, _DRAWN_DEPTH) + 1 :]
         branches.append(branches[-1].add(_label(row, now_s)))
     return top
 
 
 def _headline(spans: Sequence[SpanRecord]) -> Text:
     totals = totals_of(spans)
-    parts = [f"{totals.steps} steps", f"{totals.lm_calls} LM calls"]
+    parts = [_counted(totals.steps, "step"), _counted(totals.lm_calls, "LM call")]
     if totals.prompt_tokens or totals.completion_tokens:
         parts.append(f"{totals.prompt_tokens:,} → {totals.completion_tokens:,} tokens")
     if totals.cost_usd is not None:
         parts.append(f"${totals.cost_usd:.4f}")
     if totals.errors:
-        parts.append(f"{totals.errors} errors")
+        parts.append(_counted(totals.errors, "error"))
     if totals.wall_s:
         parts.append(seconds(totals.wall_s))
     return Text("trace  ", style="bold").append("  ".join(parts), style="dim")
@@ -79,10 +80,12 @@ def _label(row: Row, now_s: float) -> Text:
     label.append(row.name, style=f"bold {_STYLES.get(row.kind, '')}".strip())
     label.append(f"  {row.kind}", style="dim")
     label.append(f"  {seconds(row.duration_s)}", style="cyan")
+    if row.depth > _DRAWN_DEPTH:
+        label.append(f"  depth {row.depth}", style="dim")
     if row.tokens:
-        label.append(f"  {row.tokens[0]} → {row.tokens[1]} tokens", style="dim")
+        label.append(f"  {row.tokens[0]:,} → {row.tokens[1]:,} tokens", style="dim")
     if row.retries:
-        label.append(f"  {row.retries} retries", style="yellow")
+        label.append(f"  sent {row.retries + 1} times", style="yellow")
     if row.given and row.kind != "lm":
         label.append(f"  {_shortened(row.given, _GIVEN_CHARS)}", style="dim")
     if row.gave:
@@ -92,15 +95,19 @@ def _label(row: Row, now_s: float) -> Text:
     return label
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _shortened(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def seconds(duration_s: float) -> str:
-    """Write a duration with a unit that suits it: ``850 ms``, ``2.41 s``, ``3 min 20 s``."""
-    if duration_s < 1:
+    """Write a duration as ``850 ms``, ``2.41 s`` or ``3 min 20 s``."""
+    if duration_s < 0.9995:  # noqa: PLR2004 - else it would be rounded to 1000 ms
         return f"{duration_s * 1000:.0f} ms"
-    if duration_s < 60:  # noqa: PLR2004 - a minute
+    if duration_s < 59.995:  # noqa: PLR2004 - else it would be rounded to 60.00 s
         return f"{duration_s:.2f} s"
     minutes, rest = divmod(round(duration_s), 60)
     return f"{minutes} min {rest} s"

@@ -2,6 +2,8 @@ import asyncio
 import contextvars
 import functools
 import gc
+import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -128,11 +130,13 @@ def script(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         started.append(process)
         return process
 
     yield start
     for process in started:
-        process.kill()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)  # its children hold the pipes too
         process.communicate()

@@ -1,24 +1,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import gc
-import os
-import subprocess
 import sys
-import textwrap
 import threading
-import time
-from pathlib import Path
 
 import greenlet
 import pytest
 
 from nbtool.errors import LoopError
 from nbtool.runtime.parked import park_until, parked_count, supported, why_not
-
-ROOT = Path(__file__).resolve().parents[2]
-VARIABLE = contextvars.ContextVar("VARIABLE", default="unset")
 
 
 def run(coro):
@@ -38,12 +29,24 @@ async def answer(value, after_s=0.0):
     return value
 
 
+async def driven(context):
+    """Await what a greenlet hands to its parent, as SQLAlchemy's `greenlet_spawn` does."""
+    result = context.switch()
+    while not context.dead:
+        result = context.switch(await result)
+    return result
+
+
 def nested(depth):
     async def one_deeper():
         await asyncio.sleep(0)
         return depth if depth == 0 else nested(depth - 1)
 
     return run(one_deeper())
+
+
+def recursed(depth, call):
+    return call() if depth == 0 else recursed(depth - 1, call)
 
 
 async def tick_into(ticks):
@@ -66,61 +69,6 @@ def call_often(count):
         run(answer(number))
 
 
-async def driven(context):
-    """Await what a greenlet hands to its parent, as SQLAlchemy's `greenlet_spawn` does."""
-    result = context.switch()
-    while not context.dead:
-        result = context.switch(await result)
-    return result
-
-
-def recursed(depth, call):
-    return call() if depth == 0 else recursed(depth - 1, call)
-
-
-def run_with_asyncio_run(coro):
-    return asyncio.run(coro)
-
-
-def run_with_runner(coro):
-    with asyncio.Runner() as runner:
-        runner.run(answer(None))
-        return runner.run(coro)
-
-
-def run_with_loop(coro):
-    loop = asyncio.new_event_loop()
-    try:
-        return loop.run_until_complete(coro)
-    finally:
-        loop.close()
-
-
-ENDINGS = [run_with_asyncio_run, run_with_runner, run_with_loop]
-
-
-def script(source):
-    return subprocess.Popen(  # noqa: S603 - the command is written here
-        [sys.executable, "-W", "error", "-c", PREAMBLE + textwrap.dedent(source)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-
-
-PREAMBLE = """
-import asyncio, os, signal, sys, threading, time
-from nbtool.runtime.parked import park_until, parked_count
-
-def run(coro):
-    loop = asyncio.get_running_loop()
-    task = loop.create_task(coro)
-    park_until(loop, task)
-    return task.result()
-"""
-
-
 @pytest.fixture(autouse=True)
 def nothing_is_left(caplog):
     yield
@@ -128,9 +76,6 @@ def nothing_is_left(caplog):
     objects = gc.get_objects()
     left = [each for each in objects if isinstance(each, greenlet.greenlet) and each.parent]
     assert (left, caplog.get_records("call")) == ([], [])
-
-
-# What a call sees and leaves
 
 
 async def test_future_that_is_done_is_not_waited_for():
@@ -253,78 +198,6 @@ async def test_greenlet_of_other_code_returns_to_the_stack_that_calls_it():
     assert await asyncio.gather(*mixed) == [list(range(9))] * 10
 
 
-# Contexts
-
-
-async def test_variable_set_before_is_seen_inside_and_kept_after():
-    async def look():
-        await asyncio.sleep(0)
-        return VARIABLE.get()
-
-    VARIABLE.set("outer")
-    assert (run(look()), VARIABLE.get()) == ("outer", "outer")
-
-
-async def test_variable_set_by_another_task_meanwhile_is_not_seen():
-    async def other():
-        VARIABLE.set("other")
-        return run(answer(VARIABLE.get(), after_s=0.002))
-
-    VARIABLE.set("mine")
-    task = asyncio.create_task(other())
-    assert (run(answer(None, after_s=0.001)), VARIABLE.get(), await task) == (None, "mine", "other")
-
-
-@pytest.fixture
-def shared_context():
-    return contextvars.copy_context()
-
-
-async def test_task_that_shares_the_context_of_a_waiting_one_can_run(shared_context):
-    loop = asyncio.get_running_loop()
-
-    async def waits():
-        return wait_for(loop.create_task(worker(), context=shared_context))
-
-    async def worker():
-        VARIABLE.set("kept from step to step")
-        await asyncio.sleep(0.001)
-        return VARIABLE.get()
-
-    outer = loop.create_task(waits(), context=shared_context)
-    assert await outer == "kept from step to step"
-
-
-async def test_task_that_shares_the_context_cannot_change_it_while_it_is_in_use(shared_context):
-    loop = asyncio.get_running_loop()
-
-    async def waits():
-        VARIABLE.set("cell one")
-        run(answer(None, after_s=0.01))
-        return VARIABLE.get()
-
-    async def next_message():
-        VARIABLE.set("cell two")
-
-    first = loop.create_task(waits(), context=shared_context)
-    second = loop.create_task(next_message(), context=shared_context)
-    assert await asyncio.gather(first, second) == ["cell one", None]
-
-
-async def test_callback_can_run_in_a_context_entered_below_the_innermost_one(shared_context):
-    loop = asyncio.get_running_loop()
-    future = loop.create_future()
-
-    async def waits():
-        loop.call_soon(future.set_result, "called", context=shared_context)
-        return contextvars.copy_context().run(wait_for, future)
-
-    assert await loop.create_task(waits(), context=shared_context) == "called"
-
-
-# Many calls at once
-
-
 async def test_hundred_tasks_under_one_call_run_at_the_same_time():
     barrier = asyncio.Barrier(100)
 
@@ -431,294 +304,6 @@ async def test_new_loop_in_a_thread_can_be_waited_for():
     assert run(asyncio.to_thread(asyncio.run, inner())) == "inner"
 
 
-# Cancelling
-
-
-@pytest.fixture
-def count_cancels():
-    async def count(started):
-        seen = 0
-        try:
-            started.set()
-            run(asyncio.sleep(5))
-        except asyncio.CancelledError:
-            seen += 1
-        outcomes = await asyncio.gather(asyncio.sleep(0.001), return_exceptions=True)
-        return seen, outcomes, asyncio.current_task().cancelling()
-
-    return count
-
-
-async def test_cancelling_the_task_that_waits_is_delivered_exactly_once(count_cancels):
-    started = asyncio.Event()
-    task = asyncio.create_task(count_cancels(started))
-    await started.wait()
-    task.cancel()
-    assert await task == (1, [None], 0)
-
-
-async def test_cancelling_the_task_that_waits_reaches_what_it_waits_for():
-    seen = []
-
-    async def inner():
-        try:
-            await asyncio.sleep(5)
-        except asyncio.CancelledError as exc:
-            seen.append(exc.args)
-            raise
-
-    async def outer():
-        run(inner())
-
-    task = asyncio.create_task(outer())
-    await asyncio.sleep(0.001)
-    task.cancel("why")
-    await asyncio.wait([task])
-    assert (seen, task.cancelled()) == ([("why",)], True)
-
-
-async def test_cancelling_the_parent_of_a_task_that_waits_reaches_it():
-    async def child():
-        run(asyncio.sleep(5))
-
-    task = asyncio.create_task(child())
-    parent = asyncio.ensure_future(asyncio.gather(task))
-    await asyncio.sleep(0.001)
-    parent.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await parent
-    assert task.cancelled()
-
-
-async def test_timeout_round_a_call_ends_it_and_what_follows_can_await():
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01):  # noqa: ASYNC100 - that the call below waits is the point
-            run(asyncio.sleep(5))
-    assert await answer("went on") == "went on"
-
-
-async def test_task_group_ends_the_calls_of_its_other_tasks():
-    async def fails():
-        await asyncio.sleep(0.001)
-        raise ValueError("seven")
-
-    async def main():
-        async with asyncio.TaskGroup() as group:
-            group.create_task(fails())
-            run(asyncio.sleep(5))
-
-    with pytest.raises(ExceptionGroup) as caught:
-        await main()
-    assert [str(exc) for exc in caught.value.exceptions] == ["seven"]
-
-
-async def test_cancel_after_the_future_is_done_comes_at_the_next_await():
-    loop = asyncio.get_running_loop()
-    future = loop.create_future()
-
-    async def outer():
-        value = wait_for(future)
-        await asyncio.sleep(0)
-        return value
-
-    task = loop.create_task(outer())
-    await asyncio.sleep(0.001)
-    future.set_result("done")
-    task.cancel()
-    await asyncio.wait([task])
-    assert task.cancelled()
-
-
-async def test_task_is_the_plain_c_task_again_after_a_call():
-    task = asyncio.current_task()
-    run(answer(None))
-    assert task.cancel == asyncio.Task.cancel.__get__(task)
-
-
-# Loops that end
-
-
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_fifty_gathered_calls_give_their_values_on_a_loop_that_ends(ending):
-    async def call(number):
-        return run(answer(number, after_s=0.001 * (number % 3)))
-
-    async def main():
-        return sum(await asyncio.gather(*[call(number) for number in range(50)]))
-
-    assert ending(main()) == 1225
-
-
-@pytest.mark.parametrize("ending", ENDINGS[:2])
-def test_exception_in_one_of_fifty_calls_ends_the_others(ending):
-    ended = []
-
-    async def call(number):
-        try:
-            run(answer(1 // number, after_s=5))
-        finally:
-            ended.append(number)
-
-    async def main():
-        await asyncio.gather(*[call(number) for number in [*range(1, 50), 0]])
-
-    with pytest.raises(ZeroDivisionError):
-        ending(main())
-    assert len(ended) == 50
-
-
-@pytest.mark.parametrize("ending", ENDINGS[:2])
-def test_call_that_still_waits_when_main_returns_is_cancelled(ending):
-    ended = []
-
-    async def call(name):
-        try:
-            run(asyncio.sleep(5))
-        except asyncio.CancelledError:
-            ended.append(name)
-            raise
-
-    async def main():
-        main.tasks = [asyncio.create_task(call(name)) for name in ("at home", "on a runner")]
-        await asyncio.sleep(0.001)
-        return "main"
-
-    assert (ending(main()), sorted(ended)) == ("main", ["at home", "on a runner"])
-
-
-def test_call_that_is_not_on_top_of_the_loop_outlives_a_stop_of_it():
-    loop = asyncio.new_event_loop()
-
-    async def call(after_s):
-        return run(answer(after_s, after_s))
-
-    async def main():
-        main.tasks = [asyncio.create_task(call(after_s)) for after_s in (0.01, 0.05)]
-        await asyncio.sleep(0.03)
-
-    loop.run_until_complete(main())
-    waiting = parked_count(loop)
-    value = loop.run_until_complete(main.tasks[1])
-    loop.close()
-    assert (waiting, value) == (1, 0.05)
-
-
-def test_stopping_the_loop_ends_the_call_on_top_of_it():
-    loop = asyncio.new_event_loop()
-
-    async def call():
-        run(asyncio.sleep(5))
-
-    task = loop.create_task(call())
-    loop.call_later(0.01, loop.stop)
-    loop.run_forever()
-    loop.run_until_complete(asyncio.wait([task]))
-    loop.close()
-    assert task.cancelled()
-
-
-def test_callback_that_waits_is_ended_when_the_loop_stops(caplog):
-    async def main():
-        asyncio.get_running_loop().call_soon(lambda: run(asyncio.sleep(5)))
-        await asyncio.sleep(0.01)
-        return "main"
-
-    assert asyncio.run(main()) == "main"
-    assert "the event loop was stopped while a call was waiting" in caplog.text
-    caplog.clear()
-
-
-def test_callbacks_that_were_ready_at_the_stop_are_called():
-    loop, called = asyncio.new_event_loop(), []
-
-    async def call():
-        run(answer(None, after_s=0.001))
-        loop.stop()
-        loop.call_soon(called.append, "later")
-
-    loop.create_task(call())
-    loop.run_forever()
-    loop.run_until_complete(asyncio.sleep(0))
-    loop.close()
-    assert called == ["later"]
-
-
-# Interrupts
-
-
-def test_interrupt_ends_a_call_in_a_script_at_once():
-    child = script("""
-        async def main():
-            try:
-                print("ready", flush=True)
-                run(asyncio.sleep(20))
-            finally:
-                print("cleaned", flush=True)
-        try:
-            asyncio.run(main())
-        except KeyboardInterrupt:
-            print("interrupted", parked_count(None))
-    """)
-    child.stdout.readline()
-    time.sleep(0.1)
-    child.send_signal(2)
-    assert child.communicate(timeout=10)[0].split() == ["cleaned", "interrupted", "0"]
-
-
-def test_interrupt_ends_fifty_gathered_calls_without_a_word():
-    child = script("""
-        async def call():
-            run(asyncio.sleep(20))
-        async def main():
-            asyncio.get_running_loop().call_later(0.2, lambda: print("ready", flush=True))
-            await asyncio.gather(*[call() for _ in range(50)])
-        try:
-            asyncio.run(main())
-        except KeyboardInterrupt:
-            print("interrupted")
-    """)
-    child.stdout.readline()
-    child.send_signal(2)
-    assert child.communicate(timeout=10)[0].split() == ["interrupted"]
-
-
-@pytest.mark.parametrize("kind", ["KeyboardInterrupt", "SystemExit"])
-def test_exit_raised_by_a_handle_comes_out_of_the_oldest_call(kind):
-    child = script(f"""
-        async def oldest():
-            try:
-                run(asyncio.sleep(20))
-            except {kind} as exc:
-                return f"oldest got {{exc}}"
-        async def newest():
-            return run(asyncio.sleep(0.1, "newest goes on"))
-        def fails():
-            raise {kind}("it")
-        async def main():
-            asyncio.get_running_loop().call_later(0.05, fails)
-            print(await asyncio.gather(oldest(), newest()))
-        asyncio.run(main())
-    """)
-    assert child.communicate(timeout=10)[0] == "['oldest got it', 'newest goes on']\n"
-
-
-def test_script_that_ends_with_a_call_still_waiting_says_nothing_of_ours():
-    child = script("""
-        async def call():
-            run(asyncio.sleep(20))
-        loop = asyncio.new_event_loop()
-        task = loop.create_task(call())
-        other = loop.create_task(call())
-        loop.run_until_complete(asyncio.sleep(0.01))
-        print(parked_count(loop), flush=True)
-        os._exit(0)
-    """)
-    assert child.communicate(timeout=10)[0] == "1\n"
-
-
-# Debug mode, memory, refusals
-
-
 def test_debug_mode_changes_nothing(caplog):
     async def call(number):
         return run(answer(number, after_s=0.001))
@@ -774,8 +359,8 @@ class NamedLoop(asyncio.SelectorEventLoop):
 
 
 LOOPS = [
-    pytest.param(NoLoop, "NoLoop is no asyncio.BaseEventLoop", id="foreign"),
-    pytest.param(OwnQueueLoop, "OwnQueueLoop has its own call_soon", id="own queue"),
+    pytest.param(NoLoop, "NoLoop'> is no asyncio.BaseEventLoop", id="foreign"),
+    pytest.param(OwnQueueLoop, "OwnQueueLoop'> has its own call_soon", id="own queue"),
     pytest.param(NamedLoop, "", id="subclass"),
 ]
 

@@ -243,7 +243,7 @@ async def test_current_span_is_restored_after_a_step_that_failed():
         raise ValueError
 
     async def root():
-        with pytest.raises(ValueError, match="^$"):
+        with pytest.raises(ValueError, match=r"^$"):
             await step("inner", fail)
         return current_span().name
 

@@ -118,6 +118,10 @@ def test_file_that_ends_without_a_line_end_is_whole(path):
         assert len(Trace.load(path)) == 1
 
 
+def with_field(text):
+    return STEP.strip().replace('"output"', f'{text},"output"')
+
+
 DAMAGED = {
     "no_json": "garbage",
     "half": STEP[:40],
@@ -130,17 +134,17 @@ DAMAGED = {
     "unknown_kind": STEP.strip().replace("tool", "\\u001b]52;c;"),
     "unknown_status": STEP.strip().replace('"ok"', '"fine"'),
     "number_as_name": STEP.strip().replace('"a"', "5"),
-    "list_as_inputs": STEP.strip().replace('"output"', '"inputs":[1],"output"'),
-    "list_as_attributes": STEP.strip().replace('"output"', '"attributes":[1],"output"'),
-    "text_as_tokens": STEP.strip().replace('"output"', '"usage":{"prompt_tokens":"\\u001b"},"output"'),
-    "list_as_usage": STEP.strip().replace('"output"', '"usage":[1],"output"'),
-    "text_as_cost": STEP.strip().replace('"output"', '"cost_usd":"free","output"'),
-    "text_as_error": STEP.strip().replace('"output"', '"error":"bad","output"'),
-    "error_of_other_shape": STEP.strip().replace('"output"', '"error":{"kind":"x"},"output"'),
-    "number_as_error_type": STEP.strip().replace('"output"', '"error":{"type":1,"message":"x"},"output"'),
+    "list_as_inputs": with_field('"inputs":[1]'),
+    "list_as_attributes": with_field('"attributes":[1]'),
+    "text_as_tokens": with_field('"usage":{"prompt_tokens":"\\u001b"}'),
+    "list_as_usage": with_field('"usage":[1]'),
+    "text_as_cost": with_field('"cost_usd":"free"'),
+    "text_as_error": with_field('"error":"bad"'),
+    "error_of_other_shape": with_field('"error":{"kind":"x"}'),
+    "number_as_error_type": with_field('"error":{"type":1,"message":"x"}'),
     "too_deep": "[" * 100_000,
     "infinite_time": STEP.strip().replace("1.0", "1e999"),
-    "nan_as_cost": STEP.strip().replace('"output"', '"cost_usd":NaN,"output"'),
+    "nan_as_cost": with_field('"cost_usd":NaN'),
     "binary": "\x00\x01\x02",
 }  # fmt: skip
 
@@ -181,7 +185,7 @@ def test_file_that_is_no_trace_is_refused(path, content):
 def test_other_schema_version_is_refused_with_both_versions(path, schema):
     path.write_text(f'{{"format":"nbtool-trace","schema":{schema}}}\n{STEP}')
 
-    with pytest.raises(RecordingError, match="schema .*; this version of nbtool reads 1"):
+    with pytest.raises(RecordingError, match=r"schema .*; this version of nbtool reads 1"):
         Trace.load(path)
 
 
@@ -202,7 +206,7 @@ def test_failed_write_leaves_the_old_file_and_no_other(path):
         export.write_jsonl([*recorded(), Failing()], path)
 
     assert path.read_text() == "old"
-    assert os.listdir(path.parent) == ["trace.jsonl"]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_save_replaces_the_old_file_whole(path):
@@ -211,10 +215,12 @@ def test_save_replaces_the_old_file_whole(path):
     recorded().save(path)
 
     assert len(Trace.load(path)) == 2
-    assert os.listdir(path.parent) == ["trace.jsonl"]
+    assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("form", [str, os.fsencode, lambda path: path], ids=["str", "bytes", "path"])
+@pytest.mark.parametrize(
+    "form", [str, os.fsencode, lambda path: path], ids=["str", "bytes", "path"]
+)
 def test_path_may_be_text_or_path(path, form):
     recorded().save(os.fsdecode(form(path)))
 

@@ -317,6 +317,27 @@ def boom(*args):
     raise RuntimeError("hostile")
 
 
+class LyingEnum(enum.Enum):
+    A = 1
+    value = property(boom)
+
+
+@dataclasses.dataclass
+class Guarded:
+    a: int
+
+    __getattribute__ = boom
+
+
+class HostileMeta(type):
+    __getattribute__ = boom
+    __repr__ = boom
+
+
+def make_of_hostile_kind():
+    return HostileMeta("H", (), {})()
+
+
 HOSTILE = {
     "repr": type("H", (), {"__repr__": boom}),
     "getattr": type("H", (), {"__getattr__": boom}),
@@ -336,11 +357,11 @@ HOSTILE = {
     "mock_of_dict": lambda: MagicMock(spec=dict),
     "mock_of_list": lambda: MagicMock(spec=list),
     "mock_of_str": lambda: MagicMock(spec=str),
-    "value_of_enum": lambda: enum.Enum("H", {"A": 1}, type=type("M", (), {"value": property(boom)})).A,
-    "dataclass": lambda: dataclasses.make_dataclass("H", ["a"], namespace={"__getattribute__": boom})(1),
-    "metaclass": lambda: type("M", (type,), {"__getattribute__": boom, "__repr__": boom})("H", (), {})(),
+    "value_of_enum": lambda: LyingEnum.A,
+    "dataclass": lambda: Guarded(1),
+    "metaclass": make_of_hostile_kind,
     "key": lambda: {type("H", (), {"__str__": boom, "__repr__": boom})(): 1},
-    "recursive_repr": type("H", (), {"__repr__": lambda self: repr(self)}),
+    "recursive_repr": type("H", (), {"__repr__": lambda self: f"{self!r}"}),
 }  # fmt: skip
 
 

@@ -1,0 +1,388 @@
+"""`Call`: what `acall()` returns, the same type everywhere.
+
+It is awaited like a coroutine. Only its start differs: written in a notebook's cell it starts at
+once, as a task of its own on the loop that is running, so that the cell can end and the chain goes
+on; anywhere else it starts at its first ``await``, exactly like a coroutine.
+
+Nobody waits for the task itself. Each waiter has a future of its own, so that a waiter can be
+cancelled, time out or be released without touching the chain; the last waiter that is cancelled
+takes the chain with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections.abc
+import contextvars
+import sys
+import time
+import weakref
+from asyncio import events
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+
+from nbtool.errors import LoopError
+from nbtool.runtime import cells, interrupt
+from nbtool.runtime.outcome import Outcome, guarded
+from nbtool.tracing.boundary import current_span, traced
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
+    from collections.abc import Set as AbstractSet
+    from types import TracebackType
+
+    from nbtool.tracing.span import Kind, Span
+
+T = TypeVar("T")
+
+_NO_CONTEXT = contextvars.Context()
+_LAST_WORDS_S = 1.0  # how long a cancelled chain may take to clean up before its waiter leaves
+
+_in_flight: dict[int, Call[Any]] = {}  # root calls that have started; keeps them alive
+
+
+class Call(collections.abc.Coroutine[Any, Any, T], Generic[T]):
+    """Be a call of a module, predictor, LM or tool: awaitable, and a handle on what it does.
+
+    Args:
+        name: Whose call it is.
+
+    Attributes:
+        name: Whose call it is.
+        cell: What the cell that made it is called; empty elsewhere.
+        span: The step that it opened; None before it has started.
+    """
+
+    # Defaults stand in the class: inside programs a call must cost what a coroutine costs.
+    cell: str = ""
+    span: Span | None = None
+    _task: asyncio.Task[Outcome[T]] | None = None
+    _driver: asyncio.Task[Any] | None = None  # awaits a chain that has no task of its own
+    _outcome: Outcome[T] | None = None
+    _cancelled: bool = False
+    _started_s: float | None = None
+    _waiters: AbstractSet[asyncio.Future[None]] = frozenset()  # replaced, never changed
+    _iterators: weakref.WeakKeyDictionary[Any, Any] | None = None
+    _was_seen: bool = False
+    _was_copied: bool = False
+    _chain: Coroutine[Any, Any, T]
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def carry(self, chain: Coroutine[Any, Any, T]) -> None:
+        """Take up the chain that does the work; nothing of it has run yet."""
+        self._chain = chain
+
+    # -- starting ------------------------------------------------------------------------------
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start the chain as a task of its own.
+
+        Args:
+            loop: The loop that runs in this thread.
+        """
+        self.cell = cells.running_cell()
+        context = contextvars.copy_context()
+        self._begin()
+        self._task = loop.create_task(guarded(self._chain), name=self.name, context=context)
+        self._task.add_done_callback(self._ended)
+
+    def _begin(self) -> None:
+        self._started_s = time.monotonic()
+        if current_span() is None:
+            _in_flight[id(self)] = self
+
+    def _ended(self, task: asyncio.Task[Outcome[T]]) -> None:
+        if task.cancelled():
+            self._cancelled = True
+        else:
+            self._outcome = task.result()
+        self._release()
+
+    def _release(self) -> None:
+        _in_flight.pop(id(self), None)
+        for waiter in self._waiters:
+            loop = waiter.get_loop()
+            if loop is events._get_running_loop():  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - raises nothing where there is none
+                _wake(waiter)
+            elif not loop.is_closed():
+                loop.call_soon_threadsafe(_wake, waiter)
+
+    # -- waiting -------------------------------------------------------------------------------
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        """Wait for the result; a call that has not started yet starts now."""
+        return self._coroutine().__await__()
+
+    def _coroutine(self) -> Coroutine[Any, Any, T]:
+        if self._started_s is None and not self._cancelled:
+            self._begin()
+            return self._drive()
+        return self._join(takes_along=True)
+
+    async def _drive(self) -> T:
+        """Run the chain inside the awaiting task, as a coroutine does."""
+        self._driver = asyncio.current_task()
+        try:
+            value = await self._chain
+        except asyncio.CancelledError:
+            self._cancelled = True
+            raise
+        except BaseException as error:
+            self._outcome = Outcome(None, error, _NO_CONTEXT, _NO_CONTEXT)
+            raise
+        else:
+            self._outcome = Outcome(value, None, _NO_CONTEXT, _NO_CONTEXT)
+            return value
+        finally:
+            self._driver = None
+            self._was_seen = True  # by whoever awaited it
+            self._release()
+
+    async def _join(self, *, takes_along: bool) -> T:
+        """Wait on a future of one's own until the chain has ended."""
+        if self.done():
+            return self._taken()
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        self._waiters = {*self._waiters, waiter}
+        if self.done():  # it ended meanwhile in another thread, which did not see this waiter
+            _wake(waiter)
+        wait = interrupt.Wait(loop, lambda: waiter.cancel(), passes_on=True)
+        try:
+            with interrupt.foreground(wait):
+                await waiter
+        except asyncio.CancelledError:
+            self._waiters = self._waiters - {waiter}
+            if takes_along and not self._waiters:
+                await self._end(loop)
+            if wait.hits:
+                raise InterruptedWait(self._interrupt_notice()) from None
+            raise
+        finally:
+            self._waiters = self._waiters - {waiter}
+        return self._taken()
+
+    async def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Cancel the chain and let it clean up."""
+        self.cancel()
+        if self._task is not None and self._task.get_loop() is loop and not self._task.done():
+            await asyncio.wait([self._task], timeout=_LAST_WORDS_S)
+
+    def _interrupt_notice(self) -> str:
+        state = "was cancelled" if self.done() else "was told to stop and has not ended yet"
+        return f"{self.name} {state}."
+
+    def _taken(self) -> T:
+        self._was_seen = True
+        if self._outcome is None:
+            raise asyncio.CancelledError(f"{self.name} was cancelled")
+        if self._was_copied or self._task is None:
+            return self._outcome.value_or_raise()
+        self._was_copied = True  # later waiters may have moved on to other values of their own
+        return self._outcome.unwrap()
+
+    def result(self, timeout_s: float | None = None) -> T:
+        """Wait for the result from synchronous code; see `nbtool.run`.
+
+        Args:
+            timeout_s: How long to wait, in seconds; the call goes on afterwards.
+
+        Raises:
+            TimeoutError: It has not ended in that time.
+        """
+        from nbtool.runtime.door import run  # the door opens calls too, so it lies above
+
+        if self.done():
+            return self._taken()
+        if self._started_s is None:
+            return run(self, timeout_s=timeout_s)
+        return run(self._join(takes_along=False), timeout_s=timeout_s)
+
+    # -- looking and stopping ------------------------------------------------------------------
+
+    def done(self) -> bool:
+        """Tell whether the call has ended, in whatever way."""
+        return self._outcome is not None or self._cancelled
+
+    def cancelled(self) -> bool:
+        """Tell whether the call ended by cancellation."""
+        return self._cancelled
+
+    def exception(self) -> BaseException | None:
+        """Return what the call raised; None where it gave a result, or runs."""
+        self._was_seen = True
+        return self._outcome.error if self._outcome is not None else None
+
+    def cancel(self) -> bool:
+        """Stop the call, from any thread; False where it has ended before."""
+        if self.done():
+            return False
+        task = self._task or self._driver
+        if task is None:
+            self._cancelled = True
+            self._chain.close()
+            return True
+        if task.get_loop() is events._get_running_loop():  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in `_release`
+            return task.cancel("stopped")
+        task.get_loop().call_soon_threadsafe(task.cancel, "stopped")
+        return True
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the call started; 0 before."""
+        return 0.0 if self._started_s is None else time.monotonic() - self._started_s
+
+    # -- being a coroutine ---------------------------------------------------------------------
+
+    def send(self, value: Any) -> Any:
+        """Drive the call as asyncio drives a coroutine."""
+        return self._iterator().send(value)
+
+    def throw(
+        self,
+        kind: Any,
+        value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> Any:
+        """Raise an error where the call waits, as asyncio does to cancel."""
+        error = kind if value is None else value
+        if traceback is not None:
+            error = error.with_traceback(traceback)
+        return self._iterator().throw(error)
+
+    def close(self) -> None:
+        """End a call that was not awaited to its end, as for a coroutine."""
+        iterator = self._iterators.pop(_driver(), None) if self._iterators else None
+        if iterator is not None:
+            iterator.close()
+        elif self._started_s is None:
+            self.cancel()
+
+    def _iterator(self) -> Any:
+        if self._iterators is None:
+            self._iterators = weakref.WeakKeyDictionary()
+        driver = _driver()
+        iterator = self._iterators.get(driver)
+        if iterator is None:
+            iterator = self._iterators[driver] = self._coroutine()
+        return iterator
+
+    # -- being forgotten -----------------------------------------------------------------------
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith(("_", "cr_")):
+            raise AttributeError(name)
+        raise CallNotAwaitedError(self._told(f".{name}"), hint=self._hint())
+
+    def __getitem__(self, key: object) -> NoReturn:
+        raise CallNotAwaitedError(self._told(f"[{key!r}]"), hint=self._hint())
+
+    def __bool__(self) -> NoReturn:
+        raise CallNotAwaitedError(self._told(" as a truth value"), hint=self._hint())
+
+    def __iter__(self) -> NoReturn:
+        raise CallNotAwaitedError(self._told(" in an iteration"), hint=self._hint())
+
+    def _told(self, use: str) -> str:
+        return f"You used `call{use}`, and this is a call of {self.name!r}, not its result."
+
+    def _hint(self) -> str:
+        return "Write `await call`, or `call.result()` in synchronous code."
+
+    def __repr__(self) -> str:
+        return f"<Call {self.name}: {self._state()}>"
+
+    def _state(self) -> str:
+        if self._cancelled:
+            return "cancelled"
+        if self._outcome is not None and self._outcome.error is not None:
+            self._was_seen = True
+            error = self._outcome.error
+            return f"failed with {type(error).__name__}: {error}"
+        if self._outcome is not None:
+            return f"done, result {self._outcome.value!r}"
+        if self._started_s is None:
+            return "not started; await it"
+        where = f", made in {self.cell}" if self.cell else ""
+        return f"running for {self.age_s:.1f} s{where}; await it, or call .result()"
+
+    def __del__(self) -> None:
+        outcome = self.__dict__.get("_outcome")
+        if outcome is None or outcome.error is None or self._was_seen:
+            return
+        note = f"nbtool: {self.name} failed, and nobody asked for its result: {outcome.error!r}"
+        outcome.start.run(print, note, file=sys.stderr)  # so that it lands below its own cell
+
+
+class CallNotAwaitedError(LoopError, AttributeError, TypeError):
+    """Say that a call was used where its result was meant."""
+
+    code = "call_not_awaited"
+
+
+class InterruptedWait(asyncio.CancelledError):
+    """End the ``await`` of a cell that was interrupted; notebooks show it in one line."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"KeyboardInterrupt: {self}"]
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+class _NoTask:
+    """Stand for whoever drives a call by hand."""
+
+
+_BY_HAND = _NoTask()
+
+
+def _driver() -> Any:
+    running = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in `_release`
+    return (asyncio.current_task(running) if running is not None else None) or _BY_HAND
+
+
+def call_of(
+    kind: Kind, name: str, fn: Callable[..., Awaitable[T]], inputs: dict[str, Any]
+) -> Call[T]:
+    """Make a call of a step, started at once where the code of a notebook's cell makes it.
+
+    Args:
+        kind: What sort of step it is.
+        name: Whose step it is.
+        fn: The step itself, called as ``fn(**inputs)``.
+        inputs: Its arguments by name.
+    """
+    call: Call[T] = Call(name)
+    call.carry(traced(kind, name, fn, inputs, call=call))
+    if cells.in_kernel() and current_span() is None:
+        loop = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in `_release`
+        if loop is not None and cells.at_cell_level():
+            call.start(loop)
+    return call
+
+
+def running() -> list[Call[Any]]:
+    """Return the root calls that run in this process, the oldest first.
+
+    Example:
+        >>> import nbtool
+        >>> nbtool.running()
+        []
+    """
+    return list(_in_flight.values())
+
+
+def stop() -> int:
+    """Cancel every root call that runs, wherever it was started.
+
+    With no cell running, a kernel's interrupt button does nothing; this does.
+
+    Returns:
+        How many were told to stop.
+    """
+    return sum(call.cancel() for call in running())
+

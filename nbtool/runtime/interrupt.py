@@ -1,0 +1,140 @@
+"""The one place that decides what Ctrl-C and a kernel's interrupt button do.
+
+In a script Python's own rules hold and nothing is installed. In a kernel a cell that waits for a
+chain installs one handler for as long as it waits; nested waits inside the chain install nothing,
+or the handler of a wait that ended out of order would stay behind and end the kernel.
+
+The first interrupt stops blocking code of a chain on the spot (KeyboardInterrupt below a boundary,
+which `traced` turns into a cancellation), else it cancels what the cell waits for. The second one
+raises where it strikes. Afterwards the handler that was there before is put back, unless somebody
+else has set one meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbtool.runtime import cells, parked
+from nbtool.tracing.boundary import current_span, traced
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from types import FrameType
+
+_OURS = (str(Path(__file__).parent.parent), str(Path(asyncio.__file__).parent))
+_BOUNDARY = traced.__code__
+
+
+class Interrupted(KeyboardInterrupt):
+    """End a cell whose chain was interrupted; notebooks show it in one line."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"KeyboardInterrupt: {self}"]
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Wait:
+    """One cell's wait for a chain.
+
+    Attributes:
+        loop: The loop that drives the chain.
+        cancel: Cancels what is waited for; called on that loop.
+        passes_on: Whether the handler that was there before shall act too: a kernel's own one
+            ends the ``await`` of a cell.
+        hits: How many interrupts have struck since the wait began.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    cancel: Callable[[], object]
+    passes_on: bool = False
+    hits: int = 0
+
+
+_waits: list[Wait] = []
+_previous: Any = None
+
+
+@contextlib.contextmanager
+def foreground(wait: Wait) -> Generator[Wait]:
+    """Let interrupts end this wait while the block lasts.
+
+    Nothing is installed outside a kernel, off the main thread (signals arrive there), or inside a
+    chain.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not cells.in_kernel() or not is_main or current_span() is not None:
+        yield wait
+        return
+    _install()
+    _waits.append(wait)
+    try:
+        yield wait
+    finally:
+        _waits.remove(wait)
+        if not _waits:
+            _restore()
+
+
+def _install() -> None:
+    global _previous  # noqa: PLW0603 - there is one handler a process
+    current = signal.getsignal(signal.SIGINT)
+    if current is not _on_sigint:
+        _previous = current
+        signal.signal(signal.SIGINT, _on_sigint)
+
+
+def _restore() -> None:
+    global _previous  # noqa: PLW0603 - as in `_install`
+    previous, _previous = _previous, None
+    if signal.getsignal(signal.SIGINT) is _on_sigint:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if previous is None else previous)
+
+
+def _on_sigint(number: int, frame: FrameType | None) -> None:
+    waits = list(_waits)
+    for wait in waits:
+        wait.hits += 1
+    if is_in_chain(frame):
+        raise KeyboardInterrupt
+    if any(wait.hits > 1 for wait in waits) and parked.is_stepping(frame):
+        raise KeyboardInterrupt  # it goes to the oldest parked caller, not to the kernel's loop
+    for wait in waits:
+        if wait.passes_on and callable(_previous) and _previous is not signal.default_int_handler:
+            _previous(number, frame)
+        else:
+            wait.loop.call_soon_threadsafe(wait.cancel)
+        # ipykernel's handler does not wake the selector (ipykernel#881): on a quiet loop the
+        # interrupt would wait for the next event.
+        wait.loop.call_soon_threadsafe(_nothing)
+
+
+def _nothing() -> None: ...
+
+
+def is_in_chain(frame: FrameType | None) -> bool:
+    """Tell whether a frame is a chain's own blocking code, which may be stopped on the spot.
+
+    Args:
+        frame: The innermost frame. In code of asyncio or of ours it is never raised: that would
+            break what they keep.
+    """
+    if frame is None or frame.f_code.co_filename.startswith(_OURS):
+        return False
+    inner: FrameType | None = frame
+    while inner is not None:
+        if inner.f_code is _BOUNDARY:
+            return True
+        inner = inner.f_back
+    return False
+
+
+def on_idle_sigint(_number: int, frame: FrameType | None) -> None:
+    """Stop blocking code of a background chain while no cell runs; do nothing else."""
+    if is_in_chain(frame):
+        raise KeyboardInterrupt

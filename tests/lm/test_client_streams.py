@@ -1,0 +1,115 @@
+"""An `LM` that somebody watches streams, and nothing else changes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from nbtool.errors import LMRateLimitError, LMTimeoutError, LMTransportError
+from nbtool.testing.answers import Answer, Drop, Failure, Hang
+from nbtool.testing.server import ScriptedServer
+from nbtool.tracing.boundary import watching
+from nbtool.tracing.recorder import Recorder
+
+LONG = Answer("one two three four five six seven eight nine ten")
+ANSWERS = {
+    "text": Answer("The capital is Paris."),
+    "white space and emoji": Answer(" zß水🍌 \n\n x  "),
+    "one piece": Answer(chunks=["whole"]),
+    "tool calls": Answer(
+        tool_calls=[
+            {"name": "f", "arguments": {"x": 1}, "id": "c1"},
+            {"name": "g", "arguments": {}, "id": "c2"},
+        ]
+    ),
+    "text and tool call": Answer("See:", tool_calls=[{"name": "f", "arguments": {}, "id": "c"}]),
+    "reasoning": Answer("Paris", reasoning="France, so Paris."),
+    "null": Answer(None),
+    "empty": Answer(""),
+    "cut off": Answer("cut", finish_reason="length"),
+    "own usage": Answer(
+        "x", usage={"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
+    ),
+}
+
+
+def kept(entry):
+    passing = ("uuid", "timestamp", "response")
+    return {name: value for name, value in entry.items() if name not in passing}
+
+
+@pytest.fixture
+def watched(connect):
+    """Ask once; return the outputs, the step and the history entry, comparable."""
+
+    async def ask(answer, *, wants_tokens):
+        recorder = Recorder(wants_tokens=wants_tokens)
+        async with ScriptedServer([answer]) as server:
+            lm = connect(server)
+            with watching(recorder):
+                outputs = await lm.acall("What?")
+        (step,) = recorder.records()
+        was_streamed = server.requests[0].streamed
+        return was_streamed, (outputs, step.usage, step.attributes, kept(lm.history[0]))
+
+    return ask
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+async def test_streamed_answer_equals_the_unstreamed_one(watched, answer):
+    plain_streamed, plain = await watched(answer, wants_tokens=False)
+    live_streamed, live = await watched(answer, wants_tokens=True)
+
+    assert (plain_streamed, live_streamed) == (False, True)
+    assert live == plain
+
+
+async def test_text_arrives_piece_by_piece(connect):
+    recorder = Recorder(wants_tokens=True)
+    seen = set()
+    async with ScriptedServer([Answer("a b c d", chunk_delay_s=0.05)]) as server:
+        with watching(recorder):
+            call = asyncio.create_task(connect(server).acall("x"))
+        while not call.done():
+            seen.update(record.arrived for record in recorder.records())
+            await asyncio.sleep(0.01)
+
+    assert {"a ", "a b ", "a b c "} <= seen
+    assert call.result() == ["a b c d"]
+
+
+@pytest.mark.parametrize("options", [{"n": 2}, {"logprobs": True}], ids=["n", "logprobs"])
+async def test_answers_that_a_stream_cannot_carry_are_not_streamed(connect, options):
+    async with ScriptedServer([Answer("x")]) as server:
+        with watching(Recorder(wants_tokens=True)):
+            await connect(server).acall("x", **options)
+
+    assert not server.requests[0].streamed
+
+
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [
+        pytest.param(Failure(429, retry_after=7), LMRateLimitError, id="429"),
+        pytest.param(Drop(), LMTransportError, id="dropped at once"),
+        pytest.param(Drop(700, of=LONG), LMTransportError, id="dropped in the stream"),
+        pytest.param(Hang(700, of=LONG), LMTimeoutError, id="silent in the stream"),
+    ],
+)
+async def test_streamed_failure_is_told_as_an_unstreamed_one(connect, step, error):
+    async with ScriptedServer([step]) as server:
+        with watching(Recorder(wants_tokens=True)), pytest.raises(error) as caught:
+            await connect(server, timeout=0.5).acall("x")
+
+    assert caught.value.model == "openai/test"
+
+
+async def test_failed_attempts_text_is_forgotten(connect):
+    recorder = Recorder(wants_tokens=True)
+    async with ScriptedServer([Drop(700, of=LONG), "fine"]) as server:
+        with watching(recorder):
+            outputs = await connect(server, num_retries=1).acall("x")
+
+    assert outputs == ["fine"]
+    assert recorder.records()[0].output == ["fine"]
