@@ -52,6 +52,24 @@ def show(path: Annotated[str, typer.Argument(help="A trace that `Trace.save` wro
     console.print(text.tree(spans, now_s=max((s.end_s or s.start_s for s in spans), default=0.0)))
 
 
+@app.command()
+def doctor(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the facts behind it, for a bug report.")
+    ] = False,
+) -> None:
+    """Say what this place is and what would not work here, and why."""
+    from nbtool.hosts.judgement import environment_of
+    from nbtool.runtime.surroundings import gather_facts
+
+    facts = gather_facts()
+    if as_json:
+        typer.echo(facts.to_json())
+        return
+    typer.echo(str(environment_of(facts)))
+    typer.echo("In a notebook, run nbtool.environment() in a cell instead.", err=True)
+
+
 def main() -> None:
     """Run the command."""
     app(prog_name="nbtool")

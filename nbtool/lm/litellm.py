@@ -130,6 +130,20 @@ async def complete(
         return await _streamed(litellm, sent, on_text)
     except Exception as error:
         raise translated(error, litellm, request, handled) from error
+    finally:
+        _hold_logging_task()
+
+
+def _hold_logging_task() -> None:
+    """Keep a task of litellm's alive as long as the loop it is on.
+
+    litellm 1.106 has one that logs, and forgets it when another loop makes a call. If that is
+    while the first loop stands still, between two synchronous calls, asyncio complains of a
+    pending task that was destroyed.
+    """
+    with contextlib.suppress(AttributeError, KeyError, TypeError):  # it is not a public name
+        module = sys.modules["litellm.litellm_core_utils.logging_worker"]
+        vars(asyncio.get_running_loop())["_nbtool_held"] = module.GLOBAL_LOGGING_WORKER._worker_task  # noqa: SLF001 - see above
 
 
 async def _streamed(litellm: Any, request: Request, on_text: Callable[[str], None]) -> Any:

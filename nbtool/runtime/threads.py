@@ -16,6 +16,7 @@ import atexit
 import contextlib
 import contextvars
 import dataclasses
+import os
 import queue
 import sys
 import threading
@@ -27,11 +28,12 @@ from nbtool.configuration import settings
 from nbtool.runtime.variables import copy_changed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
 T = TypeVar("T")
 
 _IDLE_S = 10.0  # an unused worker thread ends after this time
+_LAST_WORDS_S = 1.0  # how long the tasks of a loop that is closed may take to clean up
 
 
 class _ThreadState(threading.local):
@@ -41,6 +43,7 @@ class _ThreadState(threading.local):
 
 _here = _ThreadState()
 _own_loops: weakref.WeakSet[OwnLoop] = weakref.WeakSet()
+_inherited: list[asyncio.AbstractEventLoop] = []  # loops of the process that forked this one
 
 
 # -- own loop ------------------------------------------------------------------------------------
@@ -51,11 +54,16 @@ class OwnLoop:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self._pid = os.getpid()
         _own_loops.add(self)
 
     def close(self) -> None:
         """Cancel what is left on the loop, await it, and close; as `asyncio.run` does."""
         loop = self.loop
+        if os.getpid() != self._pid:
+            # A forked child shares the selector: closing here would make the parent's loop deaf.
+            _inherited.append(loop)
+            return
         if loop.is_closed() or loop.is_running():
             return
         try:
@@ -63,7 +71,7 @@ class OwnLoop:
             for task in left:
                 task.cancel()
             if left:
-                loop.run_until_complete(asyncio.wait(left, timeout=1.0))
+                loop.run_until_complete(asyncio.wait(left, timeout=_LAST_WORDS_S))
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.run_until_complete(loop.shutdown_default_executor())
         finally:
@@ -102,7 +110,9 @@ def _ipython_terminal_loop() -> asyncio.AbstractEventLoop | None:
 
 
 @atexit.register
-def _close_own_loops() -> None:
+def _close_loops() -> None:
+    for thread in list(_loop_threads):
+        thread.end()
     for own in list(_own_loops):
         with contextlib.suppress(Exception):  # nothing can be mended now
             own.close()
@@ -110,39 +120,60 @@ def _close_own_loops() -> None:
 
 # -- loop threads --------------------------------------------------------------------------------
 
-_idle_loop_threads: deque[asyncio.AbstractEventLoop] = deque()
+
+class _LoopThread(threading.Thread):
+    """Carry a loop that nobody else waits on."""
+
+    def __init__(self) -> None:
+        super().__init__(name="nbtool-loop", daemon=True)
+        self._own = OwnLoop()
+        self.loop = self._own.loop
+        _loop_threads.add(self)
+
+    def run(self) -> None:
+        while True:
+            # A child task that calls sys.exit() stops the loop, and somebody waits for its parent.
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                self.loop.run_forever()
+                break
+        self._own.close()
+
+    def lend(self) -> None:
+        """Let the next caller have the loop."""
+        _idle_loop_threads.append(self)
+
+    def end(self) -> None:
+        """Close the loop, unless user code blocks it."""
+        with contextlib.suppress(RuntimeError):  # it is closed
+            self.loop.call_soon_threadsafe(self.loop.stop)
+        self.join(2 * _LAST_WORDS_S)
+
+
+_loop_threads: weakref.WeakSet[_LoopThread] = weakref.WeakSet()
+_idle_loop_threads: deque[_LoopThread] = deque()
 
 
 @contextlib.contextmanager
-def loop_thread() -> Any:
+def loop_thread() -> Generator[asyncio.AbstractEventLoop]:
     """Lend the loop of a daemon thread that nobody else waits on.
 
     Each nested borrower gets another one: the outer one's loop stands still below it.
     """
     try:
-        loop = _idle_loop_threads.pop()
+        thread = _idle_loop_threads.pop()
     except IndexError:
-        loop = asyncio.new_event_loop()
-        threading.Thread(target=_run_on, args=[loop], name="nbtool-loop", daemon=True).start()
+        thread = _LoopThread()
+        thread.start()
     try:
-        yield loop
+        yield thread.loop
     except KeyboardInterrupt:
         # What was abandoned may block the loop; it is lent again when it can take this call.
-        loop.call_soon_threadsafe(_idle_loop_threads.append, loop)
+        thread.loop.call_soon_threadsafe(thread.lend)
         raise
     except BaseException:
-        _idle_loop_threads.append(loop)
+        thread.lend()
         raise
-    else:
-        _idle_loop_threads.append(loop)
-
-
-def _run_on(loop: asyncio.AbstractEventLoop) -> None:
-    while True:
-        # A child task that calls sys.exit() stops the loop, and somebody waits for the parent.
-        with contextlib.suppress(SystemExit, KeyboardInterrupt):
-            loop.run_forever()
-            return
+    thread.lend()
 
 
 # -- workers -------------------------------------------------------------------------------------
@@ -221,7 +252,7 @@ class _Worker(threading.Thread):
             _here.job = None
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits
             job.home.call_soon_threadsafe(_settle, job, value, error)
-        del error  # its traceback holds this frame
+        del job, error  # both hold the traceback, which holds this frame
 
 
 def _settle(job: Job, value: Any, error: BaseException | None) -> None:
@@ -250,17 +281,16 @@ def _start(job: Job) -> None:
 _slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, asyncio.Semaphore]] = (
     weakref.WeakKeyDictionary()
 )
-_slots_lock = threading.Lock()  # loops of several threads arrive here
 
 
 def _slots_of(loop: asyncio.AbstractEventLoop) -> asyncio.Semaphore:
     wanted = max(1, int(settings.async_max_workers))
     by_size = _slots.get(loop)
     if by_size is None:
-        with _slots_lock:
-            for other in [known for known in _slots if known.is_closed()]:
-                del _slots[other]  # a semaphore that was waited for holds its loop
-            by_size = _slots.setdefault(loop, {})
+        for known in [reference() for reference in _slots.keyrefs()]:
+            if known is not None and known.is_closed():
+                _slots.pop(known, None)  # a semaphore that was waited for holds its loop
+        by_size = _slots[loop] = {}
     if wanted not in by_size:
         by_size[wanted] = asyncio.Semaphore(wanted)
     return by_size[wanted]
@@ -299,3 +329,19 @@ async def in_worker(call: Callable[[], T]) -> T:
         if future.done() and not future.cancelled():
             copy_changed(start, context)
         del future  # it holds the error, whose traceback holds this frame
+
+
+# -- fork ----------------------------------------------------------------------------------------
+
+
+def _forget_threads() -> None:
+    """Start anew in a forked child: no thread but the forking one lives there."""
+    _here.loop = None
+    _here.job = None
+    _idle_workers.clear()
+    _idle_loop_threads.clear()
+    _loop_threads.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_threads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 import typing
 from typing import TYPE_CHECKING, Any, cast
 
@@ -42,9 +43,12 @@ def argument_schemas(
         name, and whether the callable takes any further named arguments (``**kwargs``).
     """
     parameters = inspect.signature(func).parameters
-    hints = _hints(resolved_function(func))
+    described = resolved_function(func)
+    hints = _hints(described)
+    if inspect.isclass(described):
+        hints = {**_hints(described.__init__), **hints}
     schemas: dict[str, Schema] = {}
-    types: dict[str, Any] = {}
+    arg_types: dict[str, Any] = {}
     has_kwargs = False
     for name, parameter in parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
@@ -52,11 +56,11 @@ def argument_schemas(
             continue
         if parameter.kind is parameter.VAR_POSITIONAL:
             continue
-        types[name] = hints.get(name, Any)
-        schemas[name] = schema_of(types[name])
+        arg_types[name] = hints.get(name, Any)
+        schemas[name] = schema_of(arg_types[name])
         if parameter.default is not parameter.empty:
-            _add_default(schemas[name], types[name], parameter.default)
-    return schemas, types, has_kwargs
+            _add_default(schemas[name], arg_types[name], parameter.default)
+    return schemas, arg_types, has_kwargs
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
@@ -66,14 +70,24 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         # A hint that cannot be resolved here must not make the function unusable as a tool.
         return {
             name: hint
-            for name, hint in getattr(function, "__annotations__", {}).items()
-            if not isinstance(hint, str)
+            for name, given in getattr(function, "__annotations__", {}).items()
+            for hint in _resolved(function, given)
         }
+
+
+def _resolved(function: Callable[..., Any], hint: Any) -> list[Any]:
+    alone = types.SimpleNamespace(__annotations__={"hint": hint})
+    names = getattr(inspect.unwrap(function), "__globals__", {})
+    try:
+        return [typing.get_type_hints(alone, names, include_extras=True)["hint"]]
+    except (NameError, TypeError, AttributeError):
+        return []
 
 
 def _add_default(schema: Schema, annotation: Any, default: Any) -> None:
     try:
-        schema["default"] = pydantic.TypeAdapter[Any](annotation).dump_python(default, mode="json")
+        adapter = pydantic.TypeAdapter[Any](annotation)
+        schema["default"] = adapter.dump_python(default, mode="json", warnings=False)
     except Exception:  # noqa: BLE001 - a default without a JSON form is only left out of a hint
         return
 

@@ -39,11 +39,13 @@ def trace(*, live: bool = False, console: Console | None = None) -> Generator[Tr
 
     Example:
         >>> import nbtool
+        >>> def shout(text):
+        ...     return text.upper()
         >>> with nbtool.trace() as t:
-        ...     nbtool.Tool(len)(obj="abc")
-        3
+        ...     nbtool.Tool(shout)(text="abc")
+        'ABC'
         >>> t.spans[0].kind, t.spans[0].name, t.spans[0].output
-        ('tool', 'len', 3)
+        ('tool', 'shout', 'ABC')
     """
     recorder = Recorder(wants_tokens=live)
     recorded = Trace(recorder.records, lambda: recorder.dropped)

@@ -163,32 +163,6 @@ async def test_fifty_calls_are_in_flight_at_once(connect):
     assert len(lm.history) == 50
 
 
-def in_script(lm):
-    return lm("x")
-
-
-def in_thread(lm):
-    async def main():
-        return await asyncio.to_thread(lm, "x")
-
-    return asyncio.run(main())
-
-
-def in_running_loop(lm):
-    async def main():
-        return lm("x")
-
-    return asyncio.run(main())
-
-
-@pytest.mark.parametrize("place", [in_script, in_thread, in_running_loop])
-def test_sync_call_gives_the_same_anywhere(place, api_key):
-    with ScriptedServer(default="Paris") as server:
-        lm = LM("openai/test", api_base=server.base_url, api_key=api_key)
-
-        assert place(lm) == ["Paris"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
