@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from nbtool.programs.predict import Predict
     from nbtool.programs.prediction import Completions, Prediction
     from nbtool.programs.react import ReAct
+    from nbtool.runtime.call import Call, running, stop
     from nbtool.runtime.door import run
     from nbtool.signatures.fields import InputField, OutputField
     from nbtool.signatures.signature import Signature
@@ -71,6 +72,7 @@ __all__ = [
     "Adapter",
     "AdapterParseError",
     "BaseLM",
+    "Call",
     "ChainOfThought",
     "ChatAdapter",
     "CompactAdapter",
@@ -113,7 +115,9 @@ __all__ = [
     "inspect_history",
     "last_trace",
     "run",
+    "running",
     "settings",
+    "stop",
     "trace",
     "traced",
 ]
@@ -157,6 +161,7 @@ _HOMES = {
     "nbtool.programs.predict": ("Predict",),
     "nbtool.programs.prediction": ("Completions", "Prediction"),
     "nbtool.programs.react": ("ReAct",),
+    "nbtool.runtime.call": ("Call", "running", "stop"),
     "nbtool.runtime.door": ("run",),
     "nbtool.signatures.fields": ("InputField", "OutputField"),
     "nbtool.signatures.signature": ("Signature",),

@@ -17,8 +17,9 @@ from nbtool.lm.responses import (
     outputs_of,
     usage_of,
 )
+from nbtool.runtime.call import Call, call_of, marked_as_coroutine_function
 from nbtool.runtime.step import Step
-from nbtool.tracing.boundary import current_span, traced
+from nbtool.tracing.boundary import current_span
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -89,12 +90,13 @@ class BaseLM(Step):
         """Whether the model can be held to a JSON schema."""
         return False
 
-    async def acall(
+    @marked_as_coroutine_function
+    def acall(
         self,
         prompt: str | None = None,
         messages: list[Message] | None = None,
         **kwargs: Any,
-    ) -> list[Output]:
+    ) -> Call[list[Output]]:
         """Send one request and wait for the whole answer.
 
         Args:
@@ -111,7 +113,7 @@ class BaseLM(Step):
         """
         inputs = {"prompt": prompt, "messages": messages, **kwargs}
         inputs = {name: value for name, value in inputs.items() if value is not None}
-        return await traced(self.span_kind, self.span_name, self._answer, inputs)
+        return call_of(self.span_kind, self.span_name, self._answer, inputs)
 
     async def _answer(
         self, prompt: str | None = None, messages: list[Message] | None = None, **options: Any

@@ -15,6 +15,7 @@ from nbtool.lm.base import BaseLM
 from nbtool.programs.example import Example
 from nbtool.programs.module import Module
 from nbtool.programs.prediction import Prediction
+from nbtool.runtime.call import Call, marked_as_coroutine_function
 from nbtool.signatures.signature import (
     Signature,
     ensure_signature,
@@ -98,7 +99,8 @@ class Predict(Module):
         self._refuse_positional(args)
         return super().__call__(**kwargs)
 
-    async def acall(self, *args: Any, **kwargs: Any) -> Prediction:
+    @marked_as_coroutine_function
+    def acall(self, *args: Any, **kwargs: Any) -> Call[Prediction]:
         """Ask and wait for the answer.
 
         Args:
@@ -116,7 +118,7 @@ class Predict(Module):
             AdapterParseError: The answer does not have the fields.
         """
         self._refuse_positional(args)
-        return await super().acall(**kwargs)
+        return super().acall(**kwargs)
 
     async def aforward(self, **kwargs: Any) -> Prediction:
         """Do what `acall` says."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import collections.abc
 import contextvars
+import inspect
 import sys
 import time
 import weakref
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from nbtool.tracing.span import Kind, Span
 
 T = TypeVar("T")
+F = TypeVar("F", bound="Callable[..., Any]")
 
 _NO_CONTEXT = contextvars.Context()
 _LAST_WORDS_S = 1.0  # how long a cancelled chain may take to clean up before its waiter leaves
@@ -365,6 +367,18 @@ def call_of(
     return call
 
 
+def marked_as_coroutine_function(function: F) -> F:
+    """Let libraries that ask see that a method's result is to be awaited.
+
+    `inspect.iscoroutinefunction` sees it on Python 3.12 and later; before, only
+    `asyncio.iscoroutinefunction` does.
+    """
+    if sys.version_info >= (3, 12):
+        return inspect.markcoroutinefunction(function)
+    function._is_coroutine = asyncio.coroutines._is_coroutine  # noqa: SLF001 # pyright: ignore # what 3.11 looks for
+    return function
+
+
 def running() -> list[Call[Any]]:
     """Return the root calls that run in this process, the oldest first.
 
@@ -385,4 +399,3 @@ def stop() -> int:
         How many were told to stop.
     """
     return sum(call.cancel() for call in running())
-

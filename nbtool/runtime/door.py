@@ -5,9 +5,10 @@
 0. the awaitable lives on another loop that runs: wait for it over there;
 1. this thread works for an asynchronous chain: run it on that chain's loop;
 2. no loop runs in this thread: run it on this thread's own loop;
-5. a loop runs below us and stands still while we wait: run it on the loop of another thread.
+4. a loop runs below us and can be stepped: park this stack and let the loop go on;
+5. a loop runs below us and cannot be stepped: it stands still while another thread's loop runs it.
 
-(Rung 3 is for Pyodide and rung 4 steps the running loop itself; they are not built yet.)
+Rung 3 is for Pyodide, and is not built yet.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from asyncio import events
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nbtool.errors import LoopClosedError, LoopError, NestedLoopError, WrongLoopError
-from nbtool.runtime import threads
+from nbtool.runtime import interrupt, parked, threads
 from nbtool.runtime.outcome import Outcome, guarded
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ def run(awaitable: Awaitable[T], *, timeout_s: float | None = None) -> T:
     if asyncio.isfuture(awaitable) and awaitable.done():
         return awaitable.result()
     running = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the public form raises where there is none, at five times the cost
+    if running is not None and target in (None, running) and parked.supported(running):
+        return _wait_parked(running, awaitable, timeout_s)
     if target is not None:
         _refuse_blocked(target, running)
         if target.is_running():
@@ -157,6 +160,35 @@ def _end(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Outcome[Any]]) -> N
             loop.run_until_complete(asyncio.wait([task], timeout=_LAST_WORDS_S))
     if task.done() and not task.cancelled():
         task.exception()  # looked at, so that asyncio does not report it as lost
+
+
+def _wait_parked(
+    loop: asyncio.AbstractEventLoop, awaitable: Awaitable[T], timeout_s: float | None
+) -> T:
+    """Park this stack until the awaitable is done, while the loop below goes on."""
+    task = loop.create_task(guarded(awaitable, timeout_s))
+    wait = interrupt.Wait(loop, task.cancel)
+    struck: BaseException | None = None
+    with interrupt.foreground(wait):
+        try:
+            parked.park_until(loop, task)
+        except (KeyboardInterrupt, SystemExit) as error:  # raised by some handle of the loop
+            struck = error
+        if not task.done():
+            task.cancel()
+            last_words = loop.create_task(_ended_or_late(task))
+            with contextlib.suppress(KeyboardInterrupt):
+                parked.park_until(loop, last_words)
+    if isinstance(struck, SystemExit):
+        raise struck
+    if struck is not None or wait.hits:
+        state = "The chain was cancelled." if task.done() else "The chain has not ended yet."
+        raise interrupt.Interrupted(state) from None
+    return task.result().unwrap()
+
+
+async def _ended_or_late(task: asyncio.Task[Any]) -> None:
+    await asyncio.wait([task], timeout=_LAST_WORDS_S)
 
 
 def _wait_elsewhere(

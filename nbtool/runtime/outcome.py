@@ -31,6 +31,12 @@ class Outcome(Generic[T]):
     start: contextvars.Context
     end: contextvars.Context
 
+    def value_or_raise(self) -> T:
+        """Return the value or raise the error; it can be asked for again."""
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value] # it is there when there is no error
+
     def unwrap(self) -> T:
         """Return the value or raise the error, with the chain's variables set here."""
         copy_changed(self.start, self.end)
@@ -55,8 +61,10 @@ async def guarded(awaitable: Awaitable[T], timeout_s: float | None = None) -> Ou
         else:
             async with asyncio.timeout(timeout_s):
                 value = await awaitable
-    except asyncio.CancelledError:
-        raise
+    except asyncio.CancelledError as error:
+        if not isinstance(error.__cause__, KeyboardInterrupt):  # see `boundary.traced`
+            raise
+        return Outcome(None, error.__cause__, start, contextvars.copy_context())
     except BaseException as error:  # noqa: BLE001 - raised by unwrap
         return Outcome(None, error, start, contextvars.copy_context())
     return Outcome(value, None, start, contextvars.copy_context())

@@ -18,10 +18,11 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nbtool.runtime.call import Call, call_of, marked_as_coroutine_function
 from nbtool.runtime.door import run
 from nbtool.runtime.threads import in_worker
 from nbtool.tracing import process  # noqa: F401 # pyright: ignore[reportUnusedImport] - steps are recorded from now on
-from nbtool.tracing.boundary import traced, traced_inline
+from nbtool.tracing.boundary import traced_inline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,11 +57,16 @@ class Step:
             return traced_inline(self.span_kind, self.span_name, fn, inputs)
         return run(self.acall(*args, **kwargs))
 
-    async def acall(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the step from asynchronous code; same arguments and result as the plain call."""
+    @marked_as_coroutine_function
+    def acall(self, *args: Any, **kwargs: Any) -> Call[Any]:
+        """Run the step from asynchronous code; same arguments and result as the plain call.
+
+        Returns:
+            A `Call`: await it. In a notebook's cell it has started already.
+        """
         described = self.aforward if _is_own(self, "aforward") else self.forward
         fn, inputs = bound(self.aforward, args, kwargs, like=described)
-        return await traced(self.span_kind, self.span_name, fn, inputs)
+        return call_of(self.span_kind, self.span_name, fn, inputs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Do the step's work synchronously; by default, wait for ``aforward``."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 import pydantic
 
 from nbtool.errors import ToolArgumentsError
+from nbtool.runtime.call import Call, marked_as_coroutine_function
 from nbtool.runtime.door import run
 from nbtool.runtime.step import Inputs, Step
 from nbtool.runtime.threads import in_worker
@@ -108,13 +109,14 @@ class Tool(Step):
         """
         return super().__call__(**kwargs)
 
-    async def acall(self, **kwargs: Any) -> Any:
+    @marked_as_coroutine_function
+    def acall(self, **kwargs: Any) -> Call[Any]:
         """Call the tool from asynchronous code.
 
         Raises:
             ToolArgumentsError: The arguments do not fit the function.
         """
-        return await super().acall(**kwargs)
+        return super().acall(**kwargs)
 
     def forward(self, **kwargs: Any) -> Any:
         """Check the arguments and call the function in this thread."""

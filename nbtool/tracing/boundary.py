@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from asyncio import CancelledError
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _log = logging.getLogger("nbtool")
+_INTERRUPTED = "interrupted"
 
 
 class Instrument(Protocol):
@@ -78,8 +80,19 @@ def watching(instrument: Instrument) -> Generator[None]:
             _scoped.reset(token)
 
 
+class Announced(Protocol):
+    """Learn which span a call opened."""
+
+    span: Span | None
+
+
 async def traced(
-    kind: Kind, name: str, fn: Callable[..., Awaitable[T]], inputs: dict[str, Any]
+    kind: Kind,
+    name: str,
+    fn: Callable[..., Awaitable[T]],
+    inputs: dict[str, Any],
+    *,
+    call: Announced | None = None,
 ) -> T:
     """Run one step of a call inside a span of its own.
 
@@ -88,9 +101,14 @@ async def traced(
         name: Whose step it is.
         fn: The step itself, called as ``fn(**inputs)``.
         inputs: Its arguments by name.
+        call: Told which span was opened.
 
     Returns:
         What `fn` returned.
+
+    Raises:
+        asyncio.CancelledError: The step was cancelled; or Ctrl-C struck in it, which must not
+            reach the loop: in a kernel it would end the kernel.
     """
     parent = _current.get()
     if parent is not None:
@@ -101,11 +119,16 @@ async def traced(
             return await fn(**inputs)
         run = Run(scoped)
     span = Span(run, parent, kind, name, inputs)
+    if call is not None:
+        call.span = span
     token = _current.set(span)
     try:
         if _process_wide or run.instruments:  # inside: Ctrl-C in a watcher must close the step
             _tell_opened(span)
         output = span.output = await fn(**inputs)
+    except KeyboardInterrupt as error:
+        span.error = error
+        raise CancelledError(_INTERRUPTED) from error
     except BaseException as error:
         span.error = error
         raise
@@ -143,6 +166,10 @@ def traced_inline(kind: Kind, name: str, fn: Callable[..., T], inputs: dict[str,
         step.send(None)
     except StopIteration as end:
         return end.value
+    except CancelledError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # no loop is between it and the user
+            raise error.__cause__ from None
+        raise
     step.close()
     raise LoopError(
         f"The synchronous step {name!r} would have to wait.",
