@@ -9,9 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from greenlet import greenlet
 
 from nbtool.hosts.facts import Facts, release
 from nbtool.hosts.judgement import RUNGS, environment_of
+from nbtool.runtime.door import run
 from nbtool.runtime.surroundings import environment, gather_facts
 
 FOLDER = Path(__file__).parent / "facts"
@@ -70,7 +72,8 @@ JUDGED = {
         (RUN, *unproven("VS Code"), VARIABLE, *untried("VS Code")),
     ),
     "pyodide": (
-        "Pyodide", 3, "unproven", "none", (*unproven("Pyodide"), *untried("Pyodide")),
+        "Pyodide", 3, "unproven", "none",
+        ("The rung for Pyodide is not built", *unproven("Pyodide"), *untried("Pyodide")),
     ),
     "windows": (
         LAB, 4, "yes", "native",
@@ -322,6 +325,17 @@ async def test_place_of_the_call_counts_not_the_process():
 
     assert (inside.host, inside.rung) == ("script", 4)
     assert (elsewhere[0].host, elsewhere[0].rung) == ("thread", 2)
+
+
+async def test_door_runs_the_chain_where_the_environment_says():
+    async def thread_name():
+        return threading.current_thread().name
+
+    def ask():
+        return environment().door, run(thread_name())
+
+    assert ask() == ("parked", threading.current_thread().name)
+    assert greenlet(ask).switch() == ("loop thread", "nbtool-loop")
 
 
 def test_doctor_works_where_ipython_cannot_be_imported():

@@ -46,7 +46,9 @@ def limits(facts: Facts, host: str, rung: int | None, widgets: str) -> Iterator[
 def _of_the_door(facts: Facts, rung: int | None) -> Iterator[str]:
     if rung is None:
         yield "Synchronous calls raise: write `await step.acall(...)`."
-    if rung == 5:  # noqa: PLR2004 - the ladder's numbers are names; `RUNGS` lists them
+    if rung == 3:  # noqa: PLR2004 - the ladder's numbers are names; `RUNGS` lists them
+        yield "The rung for Pyodide is not built yet: write `await step.acall(...)`."
+    if rung == 5:  # noqa: PLR2004 - as above
         yield (
             "Clients bound to the running loop (aiohttp, httpx) cannot be used in synchronous "
             "calls, and its other tasks stand still: write `await step.acall(...)`."

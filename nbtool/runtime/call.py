@@ -150,7 +150,7 @@ class Call(collections.abc.Coroutine[Any, Any, T], Generic[T]):
         self._waiters = {*self._waiters, waiter}
         if self.done():  # it ended meanwhile in another thread, which did not see this waiter
             _wake(waiter)
-        wait = interrupt.Wait(loop, lambda: waiter.cancel(), passes_on=True)
+        wait = interrupt.Wait(loop, waiter.cancel, passes_on=True)
         try:
             with interrupt.foreground(wait):
                 await waiter
@@ -244,7 +244,7 @@ class Call(collections.abc.Coroutine[Any, Any, T], Generic[T]):
     def throw(
         self,
         kind: Any,
-        value: BaseException | None = None,
+        value: Any = None,
         traceback: TracebackType | None = None,
     ) -> Any:
         """Raise an error where the call waits, as asyncio does to cancel."""
@@ -375,7 +375,7 @@ def marked_as_coroutine_function(function: F) -> F:
     """
     if sys.version_info >= (3, 12):
         return inspect.markcoroutinefunction(function)
-    function._is_coroutine = asyncio.coroutines._is_coroutine  # noqa: SLF001 # pyright: ignore # what 3.11 looks for
+    function._is_coroutine = asyncio.coroutines._is_coroutine  # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportFunctionMemberAccess] - what 3.11 looks for
     return function
 
 

@@ -7,7 +7,6 @@ script or a service nobody does, and every question is answered with no.
 from __future__ import annotations
 
 import inspect
-import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,13 +25,13 @@ def attach(namespace: dict[str, Any], cell_name: Callable[[], str]) -> None:
         namespace: The globals of the user's cells.
         cell_name: Returns what the running cell is called, e.g. ``"In [3]"``.
     """
-    global _namespace, _cell_name  # noqa: PLW0603 - one kernel a process
+    global _namespace, _cell_name
     _namespace, _cell_name = namespace, cell_name
 
 
 def detach() -> None:
     """Undo `attach`."""
-    global _namespace, _cell_name  # noqa: PLW0603 - as in `attach`
+    global _namespace, _cell_name
     _namespace, _cell_name = None, lambda: ""
 
 
@@ -54,7 +53,7 @@ def at_cell_level() -> bool:
     """
     if _namespace is None:
         return False
-    frame = sys._getframe(1)  # noqa: SLF001 - the public way builds a list of all frames
+    frame = inspect.currentframe()
     while frame is not None:
         # A cell's code object is called "<module>", in IPython 8.0 to 8.4 "<cell line: 1>".
         if frame.f_globals is _namespace and frame.f_code.co_name.startswith(("<mod", "<cell")):

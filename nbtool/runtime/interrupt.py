@@ -90,7 +90,7 @@ def _install() -> None:
 
 
 def _restore() -> None:
-    global _previous  # noqa: PLW0603 - as in `_install`
+    global _previous
     previous, _previous = _previous, None
     if signal.getsignal(signal.SIGINT) is _on_sigint:
         signal.signal(signal.SIGINT, signal.SIG_DFL if previous is None else previous)

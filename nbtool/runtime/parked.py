@@ -113,6 +113,13 @@ def parked_count(loop: asyncio.AbstractEventLoop) -> int:
     return len(_parkings[loop].callers) if loop in _parkings else 0
 
 
+def is_stepping(frame: FrameType | None) -> bool:
+    """Tell whether code was called by a runner, so that what it raises goes to a parked call."""
+    while frame is not None and frame.f_code is not _RUN:
+        frame = frame.f_back
+    return frame is not None
+
+
 class _Caller:
     """One parked call."""
 
@@ -325,6 +332,7 @@ class _Parking:
 
 
 _CALL_READY = _Parking._call_ready.__code__
+_RUN = _Parking._run.__code__
 
 
 def _calling_frame(loop: Any) -> FrameType | None:

@@ -41,7 +41,7 @@ _SERVERS = ("daphne", "granian", "hypercorn", "uvicorn")
 
 
 def environment() -> Environment:
-    """Say where this is called, which way a synchronous call takes, and what does not work here.
+    """Say where this is called, how synchronous calls wait, what does not work.
 
     Ask in the place in question: a cell, a coroutine and a thread of one process may differ.
 
@@ -57,7 +57,7 @@ def environment() -> Environment:
 
 
 def gather_facts() -> Facts:
-    """Look at everything that matters for the judgement; import nothing and never raise.
+    """Look at all that matters for the judgement; import nothing, never raise.
 
     Returns:
         The facts; what could not be seen is taken as not there.

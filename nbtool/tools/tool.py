@@ -74,7 +74,13 @@ class Tool(Step):
                 f"Tool() needs a function and got {func!r}.", hint="Pass the function itself."
             )
         described = resolved_function(func)
-        schemas, types, self.has_kwargs = argument_schemas(func)
+        try:
+            schemas, types, self.has_kwargs = argument_schemas(func)
+        except ValueError as error:  # a builtin without a signature
+            raise ToolArgumentsError(
+                f"{func!r} does not tell which arguments it takes.",
+                hint="Wrap it in a `def` that names them, with their types.",
+            ) from error
         self.func = func
         self.thread = thread
         self.name = name or _name_of(func, described)
@@ -82,7 +88,8 @@ class Tool(Step):
         self.args: dict[str, Schema] = _merged(schemas, args)
         self.arg_types: dict[str, Any] = {**types, **(arg_types or {})}
         for argument, text in (arg_desc or {}).items():
-            self.args.setdefault(argument, {})["description"] = text
+            if argument in self.args or self.has_kwargs:
+                self.args[argument] = {**self.args.get(argument, {}), "description": text}
 
     @property
     def span_name(self) -> str:
@@ -170,7 +177,13 @@ class Tool(Step):
 
     def format_as_litellm_function_call(self) -> dict[str, Any]:
         """Return the tool as an entry of ``tools=`` in OpenAI's Chat Completions request."""
-        required = [name for name, schema in self.args.items() if "default" not in schema]
+        parameters = inspect.signature(self.func).parameters
+        required = [
+            name
+            for name, schema in self.args.items()
+            if "default" not in schema
+            and (name not in parameters or parameters[name].default is inspect.Parameter.empty)
+        ]
         return {
             "type": "function",
             "function": {
@@ -218,8 +231,9 @@ def _name_of(func: Callable[..., Any], described: Callable[..., Any]) -> str:
 
 
 def _description_of(func: Callable[..., Any], described: Callable[..., Any]) -> str:
-    is_plain = inspect.isroutine(func) or inspect.isclass(func)
-    text = inspect.getdoc(func) if is_plain else inspect.getdoc(described)
-    if not text and not is_plain and not isinstance(func, functools.partial):
-        text = inspect.getdoc(type(func))
-    return text or ""
+    if inspect.isroutine(func) or inspect.isclass(func):
+        return inspect.getdoc(func) or ""
+    if isinstance(func, functools.partial):
+        return inspect.getdoc(described) or ""
+    # `getdoc` of a `__call__` without a docstring would give that of `type.__call__`.
+    return inspect.cleandoc(described.__doc__ or "") or inspect.getdoc(type(func)) or ""

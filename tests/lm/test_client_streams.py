@@ -15,7 +15,7 @@ from nbtool.tracing.recorder import Recorder
 # litellm's own models warn on the first stream of a process; it filters that, pytest undoes it.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Item .* is using the `ReadOnly`:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Accessing the 'model_.*_fields':DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Accessing the 'model_.*fields':DeprecationWarning"),
 ]
 
 LONG = Answer("one two three four five six seven eight nine ten")

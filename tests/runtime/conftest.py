@@ -124,7 +124,7 @@ def script(tmp_path):
     def start(source, *flags):
         path = tmp_path / "program.py"
         path.write_text(textwrap.dedent(source))
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - the test's own program
             [sys.executable, *flags, str(path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -208,7 +208,7 @@ BODIES = {
     "sleeping": "await asyncio.sleep(30)",
     "blocking": "time.sleep(30)",
     "gathering": "await asyncio.gather(*[asyncio.sleep(30) for _ in range(3)])",
-    "child_that_blocks": "await asyncio.gather(asyncio.to_thread(int), asyncio.sleep(30))",
+    "beside_a_thread": "await asyncio.gather(asyncio.to_thread(int), asyncio.sleep(30))",
 }
 
 
@@ -260,8 +260,7 @@ def test_ctrl_c_abandons_a_chain_that_swallows_cancellation(script):
 
 
 def test_a_second_ctrl_c_cuts_the_clean_up_short(script):
-    body = SWALLOWING.replace("asyncio.sleep(30)", "asyncio.sleep(30)", 1)
-    process = script(INTERRUPTED.format(body=body, call="sync()"))
+    process = script(INTERRUPTED.format(body=SWALLOWING, call="sync()"))
     interrupted(process)
     sent_s = interrupted(process, after="swallowed")
 

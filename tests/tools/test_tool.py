@@ -79,6 +79,14 @@ FUNCTIONS = {
 }
 
 
+def where():
+    return threading.get_ident()
+
+
+async def where_later():
+    return threading.get_ident()
+
+
 def in_a_loop(fn):
     async def main():
         return fn()
@@ -137,21 +145,21 @@ def test_a_class_is_a_tool_that_makes_its_objects():
 
 @pytest.mark.parametrize("place", ["script", "loop", "callback"])
 def test_a_plain_function_called_synchronously_runs_in_the_callers_thread(place):
-    assert PLACES[place](Tool(threading.get_ident)) == threading.get_ident()
+    assert PLACES[place](Tool(where)) == threading.get_ident()
 
 
 @pytest.mark.parametrize(("thread", "is_here"), [(True, False), (False, True)])
 async def test_a_chain_calls_a_plain_function_in_a_worker_unless_told_otherwise(thread, is_here):
-    tool = Tool(lambda: threading.get_ident(), thread=thread)
+    tool = Tool(where, thread=thread)
 
     assert (await tool.acall() == threading.get_ident()) is is_here
 
 
 async def test_what_a_plain_function_returns_to_be_awaited_is_awaited_on_the_loop():
-    async def where():
-        return threading.get_ident()
+    def func():
+        return where_later()
 
-    assert await Tool(lambda: where()).acall() == threading.get_ident()
+    assert await Tool(func).acall() == threading.get_ident()
 
 
 @pytest.mark.parametrize("func", [add, add_later, returns_coroutine])

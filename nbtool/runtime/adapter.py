@@ -1,0 +1,129 @@
+"""`asyncio.run(main())` in a notebook: the guide's programs verbatim.
+
+In a kernel a loop is always running, so asyncio refuses `asyncio.run`, `Runner.run` and
+``loop.run_until_complete``. Installed, these go through the door instead, and only where the loop
+of the calling thread runs; everywhere else they are what they were. As in a script, the tasks that
+``main()`` leaves behind are cancelled and awaited, and its async generators closed.
+
+No class of asyncio changes its identity, Task and Future are untouched, and `uninstall` puts back
+what was there. In a script nothing is installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import sys
+from asyncio import events
+from typing import TYPE_CHECKING, Any
+
+from nbtool.runtime.door import run
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+_LAST_WORDS_S = 5.0  # how long what main() left behind may take to clean up
+_undo: list[Callable[[], None]] = []
+
+
+def is_installed() -> bool:
+    """Tell whether `install` is in force."""
+    return bool(_undo)
+
+
+def install(loop: asyncio.AbstractEventLoop) -> None:
+    """Let blocking calls of asyncio work on a loop that runs.
+
+    Args:
+        loop: The kernel's loop.
+    """
+    if _undo:
+        return
+    _replace(asyncio, "run", _asyncio_run(asyncio.run))
+    _replace(asyncio.runners, "run", asyncio.run)
+    _replace(asyncio.Runner, "run", _runner_run(asyncio.Runner.run))
+    _replace(loop, "run_until_complete", _run_until_complete(loop, loop.run_until_complete))
+    # nest_asyncio looks at these marks, and then leaves the classes of asyncio alone.
+    _replace(loop, "_nest_patched", True)
+    _replace(asyncio, "_nest_patched", True)
+    anyio_backend = sys.modules.get("anyio._backends._asyncio")
+    if anyio_backend is not None:
+        _replace(anyio_backend, "Runner", asyncio.Runner)
+
+
+def uninstall() -> None:
+    """Put back what `install` replaced; nothing happens where it is not installed."""
+    while _undo:
+        _undo.pop()()
+
+
+def _replace(owner: Any, name: str, value: Any) -> None:
+    had = name in vars(owner)
+    before = vars(owner).get(name)
+    setattr(owner, name, value)
+
+    def put_back() -> None:
+        if vars(owner).get(name) is not value:
+            return  # somebody else has replaced it since: theirs stays
+        if had:
+            setattr(owner, name, before)
+        else:
+            with contextlib.suppress(AttributeError):
+                delattr(owner, name)
+
+    _undo.append(put_back)
+
+
+def _is_running() -> bool:
+    return events._get_running_loop() is not None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the public form raises where there is none
+
+
+def _asyncio_run(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def asyncio_run(main: Coroutine[Any, Any, Any], **options: Any) -> Any:
+        return run(as_program(main)) if _is_running() else original(main, **options)
+
+    return asyncio_run
+
+
+def _runner_run(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def runner_run(self: Any, coro: Coroutine[Any, Any, Any], **options: Any) -> Any:
+        return run(as_program(coro)) if _is_running() else original(self, coro, **options)
+
+    return runner_run
+
+
+def _run_until_complete(
+    loop: asyncio.AbstractEventLoop, original: Callable[..., Any]
+) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def run_until_complete(future: Awaitable[Any]) -> Any:
+        is_below = events._get_running_loop() is loop  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in `_is_running`
+        return run(future) if is_below else original(future)
+
+    return run_until_complete
+
+
+async def as_program(main: Awaitable[Any]) -> Any:
+    """Await `main`, then end what it left behind, as `asyncio.run` does.
+
+    Args:
+        main: The program; tasks of others on the same loop are not touched.
+    """
+    loop = asyncio.get_running_loop()
+    here = asyncio.current_task()
+    before = asyncio.all_tasks(loop)
+    generators = _agens(loop)
+    try:
+        return await main
+    finally:
+        left = {task for task in asyncio.all_tasks(loop) - before if _is_of(task, here)}
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=_LAST_WORDS_S)
+        for generator in _agens(loop) - generators:
+            with contextlib.suppress(Exception):  # asyncio reports these, and goes on
+                await generator.aclose()
