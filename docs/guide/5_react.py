@@ -24,7 +24,7 @@ agent = dspy.ReAct("question->answer", tools=[get_weather, get_population])
 
 
 def check(result):
-    assert result.trajectory["tool_name_0"] == "get_weather", result
+    assert result.trajectory.get("tool_name_0") == "get_weather", result
     assert "17 degrees" in result.trajectory["observation_0"], result
     assert "17" in result.answer, result
 

@@ -55,7 +55,7 @@ class Adapter:
         """
         raise NotImplementedError
 
-    def request_options(self, lm: BaseLM, signature: type[Signature]) -> Fields:  # noqa: ARG002 - for subclasses
+    def request_options(self, lm: BaseLM, signature: type[Signature], inputs: Fields) -> Fields:  # noqa: ARG002 - for subclasses
         """Return options of the request that hold the model to this adapter's form."""
         return {}
 
@@ -84,7 +84,7 @@ class Adapter:
             LMError: No usable answer came.
         """
         messages = self._formatted(signature, demos, inputs)
-        options = {**self.request_options(lm, signature), **lm_kwargs}
+        options = {**self.request_options(lm, signature, inputs), **lm_kwargs}
         outputs = await lm.acall(messages=messages, **options)
         return [self._parsed(signature, output) for output in outputs]
 

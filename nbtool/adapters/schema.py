@@ -32,6 +32,32 @@ def output_schema(signature: type[Signature]) -> Schema:
     return _without_titles(answer.model_json_schema())
 
 
+_TEXT_CHARS = 120
+_REASONING_CHARS = 150
+_ITEMS = 8
+
+
+def bounded(schema: Any, name: str = "") -> Any:
+    """Bound every text and list of a schema that has no bounds, so that an answer must end.
+
+    Args:
+        schema: A JSON schema.
+        name: The property that it describes; ``reasoning`` may be a little longer.
+    """
+    if isinstance(schema, list):
+        return [bounded(item) for item in cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    limited = {key: bounded(item, key) for key, item in cast("Schema", schema).items()}
+    kind = limited.get("type")
+    if kind == "string" and not limited.keys() & {"enum", "const", "format", "pattern"}:
+        chars = _REASONING_CHARS if name == "reasoning" else _TEXT_CHARS
+        return {"minLength": 1, "maxLength": chars, **limited}
+    if kind == "array":
+        return {"maxItems": _ITEMS, **limited}
+    return limited
+
+
 def _without_titles(node: Any) -> Any:
     """Drop pydantic's titles: they repeat the names, and cost tokens."""
     if isinstance(node, list):

@@ -43,7 +43,7 @@ class JSONAdapter(Adapter):
         plain = {"response_format": None, **lm_kwargs}
         return await super().acall(lm, plain, signature, demos, inputs)
 
-    def request_options(self, lm: BaseLM, signature: type[Signature]) -> Fields:
+    def request_options(self, lm: BaseLM, signature: type[Signature], inputs: Fields) -> Fields:  # noqa: ARG002 - an adapter's seam
         """Hold the model to the signature's JSON schema where it can be, else to any object."""
         if not lm.supports_response_schema:
             return {"response_format": {"type": "json_object"}}

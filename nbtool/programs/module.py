@@ -96,12 +96,14 @@ class Module(Step, metaclass=_ModuleMeta):
     def deepcopy(self) -> Self:
         """Return a copy that shares no predictor; what cannot be copied is shared."""
         twin: Self = object.__new__(type(self))
-        memo: dict[int, Any] = {id(self): twin}  # what two attributes share stays shared
+        # What two attributes share stays shared. A copy that fails leaves halves of objects behind,
+        # so each has a memo of its own; all are kept, since a memo knows itself by its address.
+        memos: list[dict[int, Any]] = [{id(self): twin}]
         for name, value in vars(self).items():
-            tried = dict(memo)  # a copy that fails leaves halves of objects behind
+            memo = dict(memos[-1])
             try:
-                setattr(twin, name, copy.deepcopy(value, tried))
-                memo = tried
+                setattr(twin, name, copy.deepcopy(value, memo))
+                memos.append(memo)
             except Exception:  # noqa: BLE001 - a client or a lock is shared, as in DSPy
                 setattr(twin, name, value)
         return twin

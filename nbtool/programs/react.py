@@ -192,7 +192,7 @@ def _choice_signature(signature: type[Signature], tools: dict[str, Tool]) -> typ
         *listed,
     ]
     names = tuple(tools)
-    schemas = {name: tool.args for name, tool in tools.items()}
+    schemas = {name: {"args": tool.args, "desc": tool.desc} for name, tool in tools.items()}
     return (
         Signature(dict(signature.input_fields), "\n".join(instructions))
         .append("trajectory", InputField(), type_=str)

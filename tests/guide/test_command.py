@@ -1,0 +1,119 @@
+"""The `nbtool` command, as a program of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from nbtool.testing.server import ScriptedServer
+from nbtool.tracing.decorator import traced
+from nbtool.views.watching import trace
+
+
+@pytest.fixture(scope="session")
+def nbtool(fresh):
+    """Run the command; colours and wrapping are off."""
+
+    def command(*arguments, **env):
+        return subprocess.run(
+            [sys.executable, "-m", "nbtool", *map(str, arguments)],
+            env={**fresh, "NO_COLOR": "1", "TERM": "dumb", **env},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return command
+
+
+@pytest.fixture
+def saved(tmp_path):
+    @traced
+    def double(x):
+        return 2 * x
+
+    path = tmp_path / "trace.jsonl"
+    with trace() as recorded:
+        double(21)
+    recorded.save(path)
+    return path
+
+
+def test_demo_runs_the_guides_programs_and_shows_their_steps(nbtool, provider, on_provider):
+    said = nbtool("demo", "--no-source", **on_provider(provider))
+
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "All 5 programs ran right" in said.stdout
+    shown = ["1_predict.py", "foo got 2", "double gave 10", "MyModule", "get_weather"]
+    assert [text in said.stdout for text in shown] == [True] * 5
+    assert said.stderr == ""
+
+
+def test_demo_streams_its_answers(provider, nbtool, on_provider):
+    before = len(provider.requests)
+    nbtool("demo", "--no-source", **on_provider(provider))
+
+    assert {request.streamed for request in provider.requests[before:]} == {True}
+
+
+def test_demo_on_a_model_that_answers_nonsense_says_which_went_wrong(nbtool, on_provider):
+    with ScriptedServer(default="I like trains.") as server:
+        said = nbtool("demo", "--no-source", **on_provider(server))
+
+    assert said.returncode == 3
+    assert "3 of 5 went wrong: 1_predict, 4_custom_module, 5_react" in said.stdout
+    assert "AdapterParseError" in said.stdout
+    assert "Traceback" not in said.stdout + said.stderr
+
+
+def test_help_names_the_commands(nbtool):
+    said = nbtool("--help")
+
+    assert (said.returncode, said.stderr) == (0, "")
+    assert "demo" in said.stdout
+    assert "show" in said.stdout
+
+
+def test_show_draws_a_saved_trace(nbtool, saved):
+    said = nbtool("show", saved)
+
+    assert (said.returncode, said.stderr) == (0, "")
+    assert "1 steps" in said.stdout
+    assert "double  function" in said.stdout
+    assert "42" in said.stdout
+
+
+def test_show_draws_what_is_left_of_a_cut_file(nbtool, saved):
+    with saved.open("a") as file:
+        file.write('{"event": "span", "id"')
+    said = nbtool("show", saved)
+
+    assert said.returncode == 0
+    assert "double  function" in said.stdout
+    assert "cut off" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param(None, "No such file", id="missing"),
+        pytest.param("", "no trace", id="empty"),
+        pytest.param("hello\nworld\n", "no trace", id="other text"),
+        pytest.param(
+            json.dumps({"format": "nbtool-trace", "schema": 99}), "schema 99", id="newer schema"
+        ),
+    ],
+)
+def test_show_of_what_is_no_trace_says_so(nbtool, tmp_path, content, said):
+    path = tmp_path / "file.jsonl"
+    written = content is None or path.write_text(content) >= 0
+    shown = nbtool("show", path)
+
+    assert written
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert said in " ".join(shown.stderr.split())
+    assert "Traceback" not in shown.stderr
