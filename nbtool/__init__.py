@@ -14,6 +14,7 @@ Every name is loaded when it is first used, so that ``import nbtool`` costs next
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from nbtool._distribution import check_distribution
@@ -51,6 +52,12 @@ if TYPE_CHECKING:
     from nbtool.lm.base import BaseLM
     from nbtool.lm.client import LM
     from nbtool.lm.history import inspect_history
+    from nbtool.notebook import (
+        enable_nest_asyncio,
+        load_ipython_extension,
+        restore,
+        unload_ipython_extension,
+    )
     from nbtool.programs.chain_of_thought import ChainOfThought
     from nbtool.programs.example import Example
     from nbtool.programs.module import Module
@@ -59,6 +66,7 @@ if TYPE_CHECKING:
     from nbtool.programs.react import ReAct
     from nbtool.runtime.call import Call, running, stop
     from nbtool.runtime.door import run
+    from nbtool.runtime.surroundings import environment
     from nbtool.signatures.fields import InputField, OutputField
     from nbtool.signatures.signature import Signature
     from nbtool.signatures.types import History, Type
@@ -112,14 +120,19 @@ __all__ = [
     "__version__",
     "configure",
     "context",
+    "enable_nest_asyncio",
+    "environment",
     "inspect_history",
     "last_trace",
+    "load_ipython_extension",
+    "restore",
     "run",
     "running",
     "settings",
     "stop",
     "trace",
     "traced",
+    "unload_ipython_extension",
 ]
 
 __version__ = "0.1.0"
@@ -155,6 +168,12 @@ _HOMES = {
     "nbtool.lm.base": ("BaseLM",),
     "nbtool.lm.client": ("LM",),
     "nbtool.lm.history": ("inspect_history",),
+    "nbtool.notebook": (
+        "enable_nest_asyncio",
+        "load_ipython_extension",
+        "restore",
+        "unload_ipython_extension",
+    ),
     "nbtool.programs.chain_of_thought": ("ChainOfThought",),
     "nbtool.programs.example": ("Example",),
     "nbtool.programs.module": ("Module",),
@@ -163,6 +182,7 @@ _HOMES = {
     "nbtool.programs.react": ("ReAct",),
     "nbtool.runtime.call": ("Call", "running", "stop"),
     "nbtool.runtime.door": ("run",),
+    "nbtool.runtime.surroundings": ("environment",),
     "nbtool.signatures.fields": ("InputField", "OutputField"),
     "nbtool.signatures.signature": ("Signature",),
     "nbtool.signatures.types": ("History", "Type"),
@@ -184,3 +204,16 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOME_OF})
+
+
+def _enter_kernel() -> None:
+    """Make nbtool at home where a kernel runs; anywhere else load nothing."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if getattr(shell, "kernel", None) is not None:
+        from nbtool.notebook import activate
+
+        activate(shell)
+
+
+_enter_kernel()

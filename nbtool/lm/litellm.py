@@ -226,7 +226,8 @@ def translated(
     model = request.get("model")
     hint = _HINTS.get(kind, "")
     if kind is errors.LMAuthError and missing:
-        hint = f"Set {' or '.join(missing)} in the environment, or pass LM(..., api_key=...)."
+        names = ", ".join(missing)
+        hint = f"Set the key in the environment ({names}), or pass LM(..., api_key=...)."
     if "LLM Provider NOT provided" in text:
         text = f"litellm knows no provider for the model {model!r}."
         hint = 'Write the provider before the name: LM("openai/gpt-4o-mini"), LM("ollama/llama3").'

@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import sys
 from asyncio import events
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nbtool.runtime.door import run
+from nbtool.runtime.program import as_program
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-_LAST_WORDS_S = 5.0  # how long what main() left behind may take to clean up
 _undo: list[Callable[[], None]] = []
 
 
@@ -59,15 +58,14 @@ def uninstall() -> None:
 
 
 def _replace(owner: Any, name: str, value: Any) -> None:
-    had = name in vars(owner)
-    before = vars(owner).get(name)
+    own = dict(cast("dict[str, Any]", vars(owner)))
     setattr(owner, name, value)
 
     def put_back() -> None:
-        if vars(owner).get(name) is not value:
+        if cast("dict[str, Any]", vars(owner)).get(name) is not value:
             return  # somebody else has replaced it since: theirs stays
-        if had:
-            setattr(owner, name, before)
+        if name in own:
+            setattr(owner, name, own[name])
         else:
             with contextlib.suppress(AttributeError):
                 delattr(owner, name)
@@ -80,7 +78,7 @@ def _is_running() -> bool:
 
 
 def _asyncio_run(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
+    # Not functools.wraps: `environment()` sees by the module whose function this is.
     def asyncio_run(main: Coroutine[Any, Any, Any], **options: Any) -> Any:
         return run(as_program(main)) if _is_running() else original(main, **options)
 
@@ -88,7 +86,6 @@ def _asyncio_run(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _runner_run(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
     def runner_run(self: Any, coro: Coroutine[Any, Any, Any], **options: Any) -> Any:
         return run(as_program(coro)) if _is_running() else original(self, coro, **options)
 
@@ -98,32 +95,8 @@ def _runner_run(original: Callable[..., Any]) -> Callable[..., Any]:
 def _run_until_complete(
     loop: asyncio.AbstractEventLoop, original: Callable[..., Any]
 ) -> Callable[..., Any]:
-    @functools.wraps(original)
     def run_until_complete(future: Awaitable[Any]) -> Any:
         is_below = events._get_running_loop() is loop  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in `_is_running`
         return run(future) if is_below else original(future)
 
     return run_until_complete
-
-
-async def as_program(main: Awaitable[Any]) -> Any:
-    """Await `main`, then end what it left behind, as `asyncio.run` does.
-
-    Args:
-        main: The program; tasks of others on the same loop are not touched.
-    """
-    loop = asyncio.get_running_loop()
-    here = asyncio.current_task()
-    before = asyncio.all_tasks(loop)
-    generators = _agens(loop)
-    try:
-        return await main
-    finally:
-        left = {task for task in asyncio.all_tasks(loop) - before if _is_of(task, here)}
-        for task in left:
-            task.cancel()
-        if left:
-            await asyncio.wait(left, timeout=_LAST_WORDS_S)
-        for generator in _agens(loop) - generators:
-            with contextlib.suppress(Exception):  # asyncio reports these, and goes on
-                await generator.aclose()

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from nbtool.errors import LoopError
 from nbtool.runtime import cells, interrupt
-from nbtool.runtime.outcome import Outcome, guarded
+from nbtool.runtime.outcome import Outcome, guarded, users_frames
 from nbtool.tracing.boundary import current_span, traced
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ class Call(collections.abc.Coroutine[Any, Any, T], Generic[T]):
         self._started_s = time.monotonic()
         if current_span() is None:
             _in_flight[id(self)] = self
+            if len(_in_flight) == 1:
+                cells.background(True)
 
     def _ended(self, task: asyncio.Task[Outcome[T]]) -> None:
         if task.cancelled():
@@ -102,7 +104,8 @@ class Call(collections.abc.Coroutine[Any, Any, T], Generic[T]):
         self._release()
 
     def _release(self) -> None:
-        _in_flight.pop(id(self), None)
+        if _in_flight.pop(id(self), None) is not None and not _in_flight:
+            cells.background(False)
         for waiter in self._waiters:
             loop = waiter.get_loop()
             if loop is events._get_running_loop():  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - raises nothing where there is none
@@ -132,6 +135,8 @@ class Call(collections.abc.Coroutine[Any, Any, T], Generic[T]):
             raise
         except BaseException as error:
             self._outcome = Outcome(None, error, _NO_CONTEXT, _NO_CONTEXT)
+            if current_span() is None:
+                error.__traceback__ = users_frames(error.__traceback__)
             raise
         else:
             self._outcome = Outcome(value, None, _NO_CONTEXT, _NO_CONTEXT)

@@ -6,6 +6,8 @@ script or a service nobody does, and every question is answered with no.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -14,35 +16,58 @@ if TYPE_CHECKING:
 
 _COROUTINE = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 
-_namespace: dict[str, Any] | None = None
-_cell_name: Callable[[], str] = lambda: ""  # noqa: E731 - a seam with a default
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shell:
+    """What this module needs to know of a kernel.
 
-def attach(namespace: dict[str, Any], cell_name: Callable[[], str]) -> None:
-    """Say that this process is a kernel.
-
-    Args:
+    Attributes:
         namespace: The globals of the user's cells.
         cell_name: Returns what the running cell is called, e.g. ``"In [3]"``.
+        waiting: Entered while a cell waits for a chain.
+        background: Told True when the first chain runs on behind its cell, False after the last.
     """
-    global _namespace, _cell_name
-    _namespace, _cell_name = namespace, cell_name
+
+    namespace: dict[str, Any]
+    cell_name: Callable[[], str]
+    waiting: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+    background: Callable[[bool], object] = bool
+
+
+_shell: Shell | None = None
+
+
+def attach(shell: Shell) -> None:
+    """Say that this process is a kernel."""
+    global _shell  # noqa: PLW0603 - one kernel a process
+    _shell = shell
 
 
 def detach() -> None:
     """Undo `attach`."""
-    global _namespace, _cell_name
-    _namespace, _cell_name = None, lambda: ""
+    global _shell  # noqa: PLW0603 - as in `attach`
+    _shell = None
 
 
 def in_kernel() -> bool:
     """Tell whether this process is a kernel."""
-    return _namespace is not None
+    return _shell is not None
 
 
 def running_cell() -> str:
     """Return what the running cell is called; empty outside a kernel."""
-    return _cell_name()
+    return _shell.cell_name() if _shell is not None else ""
+
+
+def waiting() -> contextlib.AbstractContextManager[None]:
+    """Return what a cell enters while it waits for a chain."""
+    return _shell.waiting() if _shell is not None else contextlib.nullcontext()
+
+
+def background(busy: bool) -> None:
+    """Tell the kernel whether chains run that no cell waits for."""
+    if _shell is not None:
+        _shell.background(busy)
 
 
 def at_cell_level() -> bool:
@@ -51,12 +76,13 @@ def at_cell_level() -> bool:
     A coroutine function between caller and cell means no: inside ``async def main()`` code runs
     as it does in a script. So does a callback or a thread, which has no cell below it.
     """
-    if _namespace is None:
+    if _shell is None:
         return False
+    namespace = _shell.namespace
     frame = inspect.currentframe()
     while frame is not None:
         # A cell's code object is called "<module>", in IPython 8.0 to 8.4 "<cell line: 1>".
-        if frame.f_globals is _namespace and frame.f_code.co_name.startswith(("<mod", "<cell")):
+        if frame.f_globals is namespace and frame.f_code.co_name.startswith(("<mod", "<cell")):
             return True
         if frame.f_code.co_flags & _COROUTINE:
             return False

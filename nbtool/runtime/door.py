@@ -23,7 +23,7 @@ from asyncio import events
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nbtool.errors import LoopClosedError, LoopError, NestedLoopError, WrongLoopError
-from nbtool.runtime import interrupt, parked, threads
+from nbtool.runtime import interrupt, parked, rehearsal, threads
 from nbtool.runtime.outcome import Outcome, guarded
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def run(awaitable: Awaitable[T], *, timeout_s: float | None = None) -> T:
     if asyncio.isfuture(awaitable) and awaitable.done():
         return awaitable.result()
     running = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the public form raises where there is none, at five times the cost
-    if running is not None and target in (None, running) and parked.supported(running):
+    if running is not None and target in (None, running) and rehearsal.supported(running):
         return _wait_parked(running, awaitable, timeout_s)
     if target is not None:
         _refuse_blocked(target, running)

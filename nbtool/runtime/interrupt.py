@@ -74,7 +74,8 @@ def foreground(wait: Wait) -> Generator[Wait]:
     _install()
     _waits.append(wait)
     try:
-        yield wait
+        with cells.waiting():
+            yield wait
     finally:
         _waits.remove(wait)
         if not _waits:

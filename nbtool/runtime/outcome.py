@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import dataclasses
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from nbtool.runtime.variables import copy_changed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from types import TracebackType
 
 T = TypeVar("T")
+
+_PACKAGE = str(Path(__file__).parent.parent) + os.sep
 
 
 @dataclasses.dataclass(slots=True)
@@ -40,9 +45,10 @@ class Outcome(Generic[T]):
     def unwrap(self) -> T:
         """Return the value or raise the error, with the chain's variables set here."""
         copy_changed(self.start, self.end)
+        __tracebackhide__ = True
         if self.error is not None:
             try:
-                raise self.error
+                raise self.error.with_traceback(users_frames(self.error.__traceback__))
             finally:
                 self.error = None  # the traceback holds this frame, which holds the error
         return self.value  # type: ignore[return-value] # it is there when there is no error
@@ -68,3 +74,23 @@ async def guarded(awaitable: Awaitable[T], timeout_s: float | None = None) -> Ou
     except BaseException as error:  # noqa: BLE001 - raised by unwrap
         return Outcome(None, error, start, contextvars.copy_context())
     return Outcome(value, None, start, contextvars.copy_context())
+
+
+def users_frames(where: TracebackType | None) -> TracebackType | None:
+    """Take our own frames out of a traceback, so that it shows the user's code.
+
+    Set ``NBTOOL_FULL_TRACEBACK=1`` to keep them.
+
+    Args:
+        where: A traceback that nobody else holds; it is changed in place.
+    """
+    if os.environ.get("NBTOOL_FULL_TRACEBACK"):
+        return where
+    kept: list[TracebackType] = []
+    while where is not None:
+        if not where.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+            kept.append(where)
+        where = where.tb_next
+    for frame, inner in zip(kept, [*kept[1:], None], strict=True):
+        frame.tb_next = inner
+    return kept[0] if kept else None

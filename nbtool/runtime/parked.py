@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 import sys
-import threading
 from asyncio import events, tasks
 from asyncio.base_events import MAXIMUM_SELECT_TIMEOUT
 from collections import deque
@@ -37,48 +36,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _RUN_ONCE = asyncio.BaseEventLoop._run_once.__code__
-_STEPPED = ("run_forever", "_run_once", "_process_events", "call_soon", "call_at")
-_SELF_TEST_LIMIT_S = 5.0
 _SOME_TIMERS = 100
 
 _parkings: dict[asyncio.AbstractEventLoop, _Parking] = {}
-_verdicts: dict[type, str] = {}
-
-
-def supported(loop: asyncio.AbstractEventLoop) -> bool:
-    """Say whether `park_until` works on this loop and from here; see `why_not`."""
-    return not why_not(loop)
-
-
-def why_not(loop: asyncio.AbstractEventLoop) -> str:
-    """Give the reason why `park_until` does not work on this loop, or not from here.
-
-    The first time, it rehearses on a new loop of that class, in a thread of its own so that `loop`
-    is left alone (some milliseconds); the verdict is kept.
-
-    Args:
-        loop: Any event loop, running or not.
-
-    Returns:
-        The reason in words; empty where it works.
-    """
-    classes = type(loop).__mro__
-    if greenlet is None:
-        return "the package greenlet is not installed"
-    if not isinstance(loop, asyncio.BaseEventLoop):
-        return f"{classes[0]!r} is no asyncio.BaseEventLoop"
-    for name in _STEPPED:
-        definer = next(each for each in classes if name in vars(each))
-        if not _is_asyncio(definer):
-            return f"{definer!r} has its own {name}"
-    # SQLAlchemy calls synchronous code in a greenlet of its own, which cannot be parked: the task
-    # may be stepped on another stack than the one to which that greenlet returns.
-    if events._get_running_loop() is loop and _calling_frame(loop) is None:
-        return "the caller is in a greenlet of other code"
-    tested = next(each for each in classes if _is_asyncio(each))
-    if tested not in _verdicts:
-        _verdicts[tested] = _self_test(tested)
-    return _verdicts[tested]
 
 
 def park_until(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> None:
@@ -97,7 +57,7 @@ def park_until(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> 
     """
     if future.done():
         return
-    frame = _calling_frame(loop)
+    frame = calling_frame(loop)
     if frame is None:
         raise LoopError(
             f"Cannot wait here for {future!r}: {loop!r} does not run below this call.",
@@ -184,7 +144,7 @@ class _Parking:
 
     def _lend(self) -> None:
         self.lending = None
-        owed = _owed(_calling_frame(self.loop)) or 0
+        owed = _owed(calling_frame(self.loop)) or 0
         self.lender = greenlet.getcurrent()
         try:
             self._let_a_runner_move(from_home=True)
@@ -335,7 +295,7 @@ _CALL_READY = _Parking._call_ready.__code__
 _RUN = _Parking._run.__code__
 
 
-def _calling_frame(loop: Any) -> FrameType | None:
+def calling_frame(loop: Any) -> FrameType | None:
     """Find the frame on this very stack in which the loop's handles are called."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
@@ -369,40 +329,3 @@ def _is_entered(context: Context) -> bool:
         return context.run(bool)
     except RuntimeError:
         return True
-
-
-def _is_asyncio(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] == "asyncio"
-
-
-def _self_test(kind: type[asyncio.BaseEventLoop]) -> str:
-    verdict = f"the self-test on {kind.__qualname__} did not end in {_SELF_TEST_LIMIT_S} s"
-
-    def rehearse() -> None:
-        nonlocal verdict
-        try:
-            with asyncio.Runner(loop_factory=kind) as runner:
-                works = runner.run(_rehearsal())
-            verdict = "" if works else "in the self-test calls went on in the wrong order"
-        except Exception as exc:  # noqa: BLE001 - whatever a changed asyncio raises is the reason
-            verdict = f"the self-test on {kind.__qualname__} failed: {exc!r}"
-
-    thread = threading.Thread(target=rehearse, name="nbtool-self-test", daemon=True)
-    thread.start()
-    thread.join(_SELF_TEST_LIMIT_S)
-    return verdict
-
-
-async def _rehearsal() -> bool:
-    """Park two tasks, the first to park to go on last; say whether it does."""
-    loop = asyncio.get_running_loop()
-    early, late, order = loop.create_future(), loop.create_future(), list[Any]()
-
-    async def wait(future: asyncio.Future[None]) -> None:
-        park_until(loop, future)
-        order.append(future)
-
-    loop.call_later(0.001, early.set_result, None)
-    loop.call_later(0.002, late.set_result, None)
-    await asyncio.wait_for(asyncio.gather(wait(late), wait(early)), 1)
-    return order == [early, late]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nbtool.hosts.facts import Facts
 from nbtool.hosts.judgement import Environment, environment_of
-from nbtool.runtime import parked, threads
+from nbtool.runtime import rehearsal, threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +108,7 @@ def _has_notebook_file(shell: Any) -> bool:
 
 
 def _why_not_parked(loop: asyncio.AbstractEventLoop) -> str:
-    return _seen(lambda: parked.why_not(loop), "it could not be tried")
+    return _seen(lambda: rehearsal.why_not(loop), "it could not be tried")
 
 
 def _class_name(thing: object) -> str:

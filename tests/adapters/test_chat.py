@@ -74,9 +74,7 @@ def test_prediction_as_a_value_is_readable():
     first = Prediction(reasoning="It is in France.", answer="Paris")
     content = ChatAdapter().format_user_message_content(QA, {"question": first})
 
-    assert content == (
-        '[[ ## question ## ]]\n{"reasoning": "It is in France.", "answer": "Paris"}'
-    )
+    assert content == ('[[ ## question ## ]]\n{"reasoning": "It is in France.", "answer": "Paris"}')
 
 
 def test_demos_are_turns_before_the_question():
@@ -96,7 +94,8 @@ ANSWERS = {
     "no end": "[[ ## reasoning ## ]]\nr\n[[ ## answer ## ]]\n7",
     "on the marker's line": "[[ ## reasoning ## ]] r\n[[ ## answer ## ]] 7",
     "indented": "  [[ ## reasoning ## ]]\n  r\n  [[ ## answer ## ]]\n  7",
-    "text around": "Sure!\n[[ ## reasoning ## ]]\nr\n[[ ## answer ## ]]\n7\n[[ ## completed ## ]]\nBye",
+    "text before": "Sure!\n[[ ## reasoning ## ]]\nr\n[[ ## answer ## ]]\n7",
+    "text after": "[[ ## reasoning ## ]]\nr\n[[ ## answer ## ]]\n7\n[[ ## completed ## ]]\nBye",
     "other order": "[[ ## answer ## ]]\n7\n[[ ## reasoning ## ]]\nr",
     "extra marker": "[[ ## plan ## ]]\np\n[[ ## reasoning ## ]]\nr\n[[ ## answer ## ]]\n7",
     "doubled": "[[ ## reasoning ## ]]\nr\n[[ ## answer ## ]]\n7\n[[ ## answer ## ]]\n8",

@@ -18,7 +18,7 @@ def nbtool(fresh):
     """Run the command; colours and wrapping are off."""
 
     def command(*arguments, **env):
-        return subprocess.run(
+        return subprocess.run(  # noqa: S603 - our own interpreter and sources
             [sys.executable, "-m", "nbtool", *map(str, arguments)],
             env={**fresh, "NO_COLOR": "1", "TERM": "dumb", **env},
             capture_output=True,
@@ -43,21 +43,29 @@ def saved(tmp_path):
     return path
 
 
-def test_demo_runs_the_guides_programs_and_shows_their_steps(nbtool, provider, on_provider):
-    said = nbtool("demo", "--no-source", **on_provider(provider))
+@pytest.fixture(scope="module")
+def demo(nbtool, provider, on_provider):
+    """What the demo said, and what it asked."""
+    before = len(provider.requests)
+    said = nbtool("demo", **on_provider(provider))
+    return said, provider.requests[before:]
+
+
+def test_demo_runs_the_guides_programs_and_shows_their_steps(demo):
+    said, _ = demo
 
     assert said.returncode == 0, said.stdout + said.stderr
     assert "All 5 programs ran right" in said.stdout
     shown = ["1_predict.py", "foo got 2", "double gave 10", "MyModule", "get_weather"]
     assert [text in said.stdout for text in shown] == [True] * 5
+    assert "await predict.acall" in said.stdout
     assert said.stderr == ""
 
 
-def test_demo_streams_its_answers(provider, nbtool, on_provider):
-    before = len(provider.requests)
-    nbtool("demo", "--no-source", **on_provider(provider))
+def test_demo_streams_its_answers(demo):
+    _, requests = demo
 
-    assert {request.streamed for request in provider.requests[before:]} == {True}
+    assert {request.streamed for request in requests} == {True}
 
 
 def test_demo_on_a_model_that_answers_nonsense_says_which_went_wrong(nbtool, on_provider):
@@ -82,7 +90,7 @@ def test_show_draws_a_saved_trace(nbtool, saved):
     said = nbtool("show", saved)
 
     assert (said.returncode, said.stderr) == (0, "")
-    assert "1 steps" in said.stdout
+    assert "trace  1 step" in said.stdout
     assert "double  function" in said.stdout
     assert "42" in said.stdout
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ async def connect(api_key):
         return LM("openai/test", **{**given, **options})
 
     yield lm
-    litellm = sys.modules.get("litellm")
+    litellm: Any = sys.modules.get("litellm")
     if hasattr(litellm, "in_memory_llm_clients_cache"):
         # It keeps a client for each address for an hour, also when the loop has ended.
         await litellm.close_litellm_async_clients()

@@ -37,7 +37,8 @@ class Async(BaseLM):
     respond = staticmethod(as_dict)
 
     async def aforward(self, prompt=None, messages=None, **kwargs):
-        return self.respond(prompt or messages[-1]["content"])
+        asked = messages or [{"content": prompt}]
+        return self.respond(asked[-1]["content"])
 
 
 class Blocking(BaseLM):

@@ -6,6 +6,7 @@ import pytest
 
 from nbtool import errors
 from nbtool.lm.client import LM
+from nbtool.lm.litellm import loaded, translated
 from nbtool.testing.answers import Answer, Drop, Failure, Hang
 from nbtool.testing.ports import DeadPort
 from nbtool.testing.server import ScriptedServer
@@ -126,9 +127,8 @@ async def test_what_is_no_answer_is_the_providers_failure(failing, answer):
     ids=["refused", "never answered"],
 )
 async def test_address_without_a_server_is_told(connect, refuses, kind):
-    with DeadPort(refuses=refuses) as port:
-        with pytest.raises(errors.LMError) as caught:
-            await connect(port, timeout=0.4).acall("x")
+    with DeadPort(refuses=refuses) as port, pytest.raises(errors.LMError) as caught:
+        await connect(port, timeout=0.4).acall("x")
 
     assert type(caught.value) is kind
     assert caught.value.status is None
@@ -156,10 +156,21 @@ async def test_model_without_a_known_provider_is_told_how_to_write_it(model):
 async def test_error_while_another_one_is_handled_is_judged_by_itself(connect):
     async with ScriptedServer([Drop(), Failure(401)]) as server:
         lm = connect(server)
-        with pytest.raises(errors.LMAuthError) as caught:
-            try:
-                await lm.acall("x")
-            except errors.LMTransportError:
+        try:
+            await lm.acall("x")
+        except errors.LMTransportError:
+            with pytest.raises(errors.LMAuthError, match="HTTP 401"):
                 await lm.acall("x")
 
-    assert caught.value.status == 401
+    assert len(server.requests) == 2
+
+
+async def test_missing_package_of_a_provider_is_no_transport_error():
+    litellm = await loaded()
+    error = litellm.APIConnectionError("No module named 'google'", "vertex_ai", "vertex_ai/x")
+    error.__cause__ = ModuleNotFoundError("No module named 'google'")
+    told = translated(error, litellm, {"model": "vertex_ai/x"})
+
+    assert type(told) is errors.LMProviderError
+    assert (told.provider, told.status) == ("vertex_ai", None)
+    assert "'google'" in str(told)

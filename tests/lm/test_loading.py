@@ -24,7 +24,7 @@ def run():
 
     def program(source, **env):
         kept = {n: v for n, v in os.environ.items() if not n.endswith(("_KEY", "_TOKEN"))}
-        return subprocess.run(
+        return subprocess.run(  # noqa: S603 - our own interpreter and sources
             [sys.executable, "-c", textwrap.dedent(source)],
             env={**kept, "PYTHONPATH": str(CHECKOUT), **env},
             capture_output=True,
@@ -142,4 +142,4 @@ def hints(run):
     ],
 )
 def test_missing_key_is_an_auth_error_that_names_the_variable(hints, model, variable):
-    assert f"Set {variable}" in hints[model]
+    assert variable in hints[model]

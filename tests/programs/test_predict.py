@@ -246,7 +246,9 @@ def test_reset_forgets_the_lm_and_the_demos(scripted):
 async def test_options_reach_the_provider():
     async with ScriptedServer([Answer("[[ ## answer ## ]]\nParis")]) as server:
         lm = LM("openai/test", api_base=server.base_url, api_key="sk-test-1")
-        await Predict("question -> answer", seed=5).acall(question="?", lm=lm, config={"max_tokens": 9})
+        await Predict("question -> answer", seed=5).acall(
+            question="?", lm=lm, config={"max_tokens": 9}
+        )
 
     sent = server.requests[0].fields
     assert (sent["seed"], sent["max_tokens"]) == (5, 9)

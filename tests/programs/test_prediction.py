@@ -34,6 +34,7 @@ def test_first_of_several_answers_is_the_prediction():
     prediction = Prediction.from_completions(BOTH)
 
     assert prediction.toDict() == BOTH[0]
+    assert prediction.completions is not None
     assert prediction.completions.answer == ["4", "four"]
 
 

@@ -10,7 +10,8 @@ import greenlet
 import pytest
 
 from nbtool.errors import LoopError
-from nbtool.runtime.parked import park_until, parked_count, supported, why_not
+from nbtool.runtime.parked import park_until, parked_count
+from nbtool.runtime.rehearsal import supported, why_not
 
 
 def run(coro):

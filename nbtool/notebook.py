@@ -1,0 +1,145 @@
+"""nbtool in a kernel: everything that a notebook needs is put together here, and undone here.
+
+``import nbtool`` loads this module only when a kernel runs; so does ``%load_ext nbtool``. In a
+script it is never loaded, and nothing is patched or printed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from typing import Any
+
+from nbtool.errors import ConfigurationError, MissingExtraError
+from nbtool.runtime import adapter, cells, clicks, interrupt
+
+_log = logging.getLogger("nbtool")
+_saved_idle: list[Any] = []  # the kernel's own idle handler, while ours is in its place
+
+
+def running_shell() -> Any:
+    """Return IPython's shell where a kernel runs it, else None; IPython is not imported to look."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell if getattr(shell, "kernel", None) is not None else None
+
+
+def activate(shell: Any) -> None:
+    """Make nbtool at home in a kernel; again does nothing.
+
+    Args:
+        shell: IPython's shell, with its ``kernel``.
+    """
+    if cells.in_kernel():
+        return
+    kernel = shell.kernel
+    cells.attach(
+        cells.Shell(
+            namespace=shell.user_ns,
+            cell_name=lambda: f"In [{shell.execution_count}]",
+            waiting=lambda: clicks.serving(kernel),
+            background=lambda busy: _watch_idle(kernel, busy=busy),
+        )
+    )
+    loop = _loop_of(kernel)
+    if loop is not None:
+        adapter.install(loop)
+
+
+def restore() -> None:
+    """Undo all that nbtool changed in this kernel; calls that run go on.
+
+    Afterwards ``acall()`` starts at its first ``await`` in cells too, and ``asyncio.run`` is
+    asyncio's own again. ``%load_ext nbtool`` brings it back.
+    """
+    adapter.uninstall()
+    shell = running_shell()
+    if shell is not None:
+        _watch_idle(shell.kernel, busy=False)
+    cells.detach()
+
+
+def _loop_of(kernel: Any) -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:  # imported in a thread
+        return getattr(getattr(kernel, "io_loop", None), "asyncio_loop", None)
+
+
+def _watch_idle(kernel: Any, *, busy: bool) -> None:
+    """Let an interrupt stop blocking code of a background chain while no cell runs.
+
+    At idle ipykernel ignores the signal: after each message it puts back the handler that it keeps
+    in this attribute, of which there is no public form (6.17 to 7.4).
+    """
+    if not hasattr(kernel, "saved_sigint_handler"):
+        return
+    if busy and not _saved_idle:
+        _saved_idle.append(kernel.saved_sigint_handler)
+        kernel.saved_sigint_handler = interrupt.on_idle_sigint
+    elif not busy and _saved_idle:
+        before = _saved_idle.pop()
+        if kernel.saved_sigint_handler is interrupt.on_idle_sigint:
+            kernel.saved_sigint_handler = before
+        if signal.getsignal(signal.SIGINT) is interrupt.on_idle_sigint:
+            signal.signal(signal.SIGINT, before)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Do what ``%load_ext nbtool`` asks for."""
+    if getattr(shell, "kernel", None) is not None:
+        activate(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:  # noqa: ARG001 - IPython passes it
+    """Do what ``%unload_ext nbtool`` asks for."""
+    restore()
+
+
+def enable_nest_asyncio() -> None:
+    """Apply nest_asyncio to this kernel's loop, for libraries that only work with it.
+
+    nbtool does not need it. It replaces asyncio's Task and Future for the rest of the process,
+    which cannot be undone.
+
+    Raises:
+        MissingExtraError: Neither nest-asyncio2 nor nest_asyncio is installed.
+        ConfigurationError: The loop is uvloop's, which cannot be patched; or none runs.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigurationError(
+            "enable_nest_asyncio() was called where no loop runs.", hint="Call it in a cell."
+        ) from None
+    if type(loop).__module__.partition(".")[0] == "uvloop":
+        raise ConfigurationError(
+            "uvloop's loop cannot be patched by nest_asyncio.", hint="Use asyncio's own loop."
+        )
+    nest = _nest_module()
+    _warn_of_dropped_cells(nest)
+    adapter.uninstall()  # its marks tell nest_asyncio to leave this loop alone
+    nest.apply(loop)
+
+
+def _nest_module() -> Any:
+    for name in ("nest_asyncio2", "nest_asyncio"):
+        try:
+            return __import__(name)
+        except ImportError:
+            continue
+    raise MissingExtraError(
+        "nest_asyncio is not installed.", hint='Run: pip install "nbtool-live[nest]"'
+    )
+
+
+def _warn_of_dropped_cells(nest: Any) -> None:
+    ipykernel: Any = sys.modules.get("ipykernel")
+    if nest.__name__ == "nest_asyncio" and ipykernel.version_info[:2] >= (7, 1):
+        _log.warning(
+            "nest_asyncio with ipykernel %s drops cells that are queued behind a running one "
+            "(Run All). nest-asyncio2 does not: pip install nest-asyncio2",
+            ipykernel.__version__,
+        )
