@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import signal
 import sys
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from nbtool.errors import ConfigurationError, MissingExtraError
 from nbtool.runtime import adapter, cells, clicks, interrupt
 
+_IPYTHON_7_CELL = re.compile(r"<ipython-input-(\d+)-")
 _log = logging.getLogger("nbtool")
 _saved_idle: list[Any] = []  # the kernel's own idle handler, while ours is in its place
 
@@ -38,7 +40,7 @@ def activate(shell: Any) -> None:
     cells.attach(
         cells.Shell(
             namespace=shell.user_ns,
-            cell_name=lambda: f"In [{shell.execution_count}]",
+            cell_name=lambda filename: _cell_name(shell, filename),
             waiting=lambda: clicks.serving(kernel),
             background=lambda busy: _watch_idle(kernel, busy=busy),
         )
@@ -46,6 +48,14 @@ def activate(shell: Any) -> None:
     loop = _loop_of(kernel)
     if loop is not None:
         adapter.install(loop)
+
+
+def _cell_name(shell: Any, filename: str) -> str:
+    """Turn the file name under which IPython compiled a cell into its prompt."""
+    counts: dict[str, int] = getattr(shell.compile, "_filename_map", {})  # IPython 8 and later
+    by_name = _IPYTHON_7_CELL.match(filename)
+    count = by_name[1] if by_name else counts.get(filename, "?")
+    return f"In [{count}]"
 
 
 def restore() -> None:

@@ -77,13 +77,14 @@ class Call(collections.abc.Coroutine[Any, Any, T], Generic[T]):
 
     # -- starting ------------------------------------------------------------------------------
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+    def start(self, loop: asyncio.AbstractEventLoop, cell: str = "") -> None:
         """Start the chain as a task of its own.
 
         Args:
+            cell: What the cell is called that makes the call.
             loop: The loop that runs in this thread.
         """
-        self.cell = cells.running_cell()
+        self.cell = cell
         context = contextvars.copy_context()
         self._begin()
         self._task = loop.create_task(guarded(self._chain), name=self.name, context=context)
@@ -148,6 +149,7 @@ class Call(collections.abc.Coroutine[Any, Any, T], Generic[T]):
 
     async def _join(self, *, takes_along: bool) -> T:
         """Wait on a future of one's own until the chain has ended."""
+        __tracebackhide__ = True  # IPython and pytest leave such frames out
         if self.done():
             return self._taken()
         loop = asyncio.get_running_loop()
@@ -181,6 +183,7 @@ class Call(collections.abc.Coroutine[Any, Any, T], Generic[T]):
         return f"{self.name} {state}."
 
     def _taken(self) -> T:
+        __tracebackhide__ = True
         self._was_seen = True
         if self._outcome is None:
             raise asyncio.CancelledError(f"{self.name} was cancelled")
@@ -198,6 +201,7 @@ class Call(collections.abc.Coroutine[Any, Any, T], Generic[T]):
         Raises:
             TimeoutError: It has not ended in that time.
         """
+        __tracebackhide__ = True
         from nbtool.runtime.door import run  # the door opens calls too, so it lies above
 
         if self.done():
@@ -278,6 +282,7 @@ class Call(collections.abc.Coroutine[Any, Any, T], Generic[T]):
     # -- being forgotten -----------------------------------------------------------------------
 
     def __getattr__(self, name: str) -> NoReturn:
+        __tracebackhide__ = True
         if name.startswith(("_", "cr_")):
             raise AttributeError(name)
         raise CallNotAwaitedError(self._told(f".{name}"), hint=self._hint())
@@ -367,8 +372,9 @@ def call_of(
     call.carry(traced(kind, name, fn, inputs, call=call))
     if cells.in_kernel() and current_span() is None:
         loop = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in `_release`
-        if loop is not None and cells.at_cell_level():
-            call.start(loop)
+        cell = cells.calling_cell() if loop is not None else None
+        if loop is not None and cell is not None:
+            call.start(loop, cell)
     return call
 
 

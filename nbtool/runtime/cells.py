@@ -23,13 +23,13 @@ class Shell:
 
     Attributes:
         namespace: The globals of the user's cells.
-        cell_name: Returns what the running cell is called, e.g. ``"In [3]"``.
+        cell_name: Turns the file name of a cell's code into what people call it: ``"In [3]"``.
         waiting: Entered while a cell waits for a chain.
         background: Told True when the first chain runs on behind its cell, False after the last.
     """
 
     namespace: dict[str, Any]
-    cell_name: Callable[[], str]
+    cell_name: Callable[[str], str]
     waiting: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
     background: Callable[[bool], object] = bool
 
@@ -54,11 +54,6 @@ def in_kernel() -> bool:
     return _shell is not None
 
 
-def running_cell() -> str:
-    """Return what the running cell is called; empty outside a kernel."""
-    return _shell.cell_name() if _shell is not None else ""
-
-
 def waiting() -> contextlib.AbstractContextManager[None]:
     """Return what a cell enters while it waits for a chain."""
     return _shell.waiting() if _shell is not None else contextlib.nullcontext()
@@ -70,21 +65,22 @@ def background(busy: bool) -> None:
         _shell.background(busy)
 
 
-def at_cell_level() -> bool:
-    """Tell whether the caller is a cell's own code, or plain functions that it called.
+def calling_cell() -> str | None:
+    """Return what the cell is called whose own code, or plain functions of it, made this call.
 
-    A coroutine function between caller and cell means no: inside ``async def main()`` code runs
-    as it does in a script. So does a callback or a thread, which has no cell below it.
+    None where it is no cell: a coroutine function between caller and cell means that code runs
+    as in a script, inside ``async def main()``; a callback or a thread has no cell below it.
     """
     if _shell is None:
-        return False
-    namespace = _shell.namespace
+        return None
     frame = inspect.currentframe()
     while frame is not None:
+        code = frame.f_code
         # A cell's code object is called "<module>", in IPython 8.0 to 8.4 "<cell line: 1>".
-        if frame.f_globals is namespace and frame.f_code.co_name.startswith(("<mod", "<cell")):
-            return True
-        if frame.f_code.co_flags & _COROUTINE:
-            return False
+        is_outermost = code.co_name.startswith(("<mod", "<cell"))
+        if is_outermost and frame.f_globals is _shell.namespace:
+            return _shell.cell_name(code.co_filename)
+        if code.co_flags & _COROUTINE:
+            return None
         frame = frame.f_back
-    return False
+    return None

@@ -71,19 +71,19 @@ def serving(kernel: Kernel | None) -> Generator[None]:
     Args:
         kernel: The kernel of this process; None where there is none.
     """
-    pump = _pump_of(kernel) if how(kernel) in {"pump", "re-registered"} else None
+    pump = _pump(kernel) if how(kernel) in {"pump", "re-registered"} else None
     if pump is None or events._get_running_loop() is not pump.loop:
         yield
         return
     pump.uses += 1
-    if pump.uses == 1:
-        pump.open()
     try:
+        if pump.uses == 1:
+            pump.open()
         yield
     finally:
         pump.uses -= 1
         if not pump.uses:
-            pump.tapped.close()
+            pump.tap.close()
 
 
 @contextlib.contextmanager
@@ -117,7 +117,7 @@ def _as_addressed(_content: object, default: str | None) -> str | None:
 
 
 @functools.cache
-def _pump_of(kernel: Any) -> _Pump:
+def _pump(kernel: Any) -> _Pump:
     return _Pump(kernel)
 
 
@@ -126,30 +126,31 @@ class _Pump:
 
     def __init__(self, kernel: Any) -> None:
         self.loop = kernel.io_loop.asyncio_loop
+        self.tap = contextlib.ExitStack()
         self.uses = 0
         self._kernel = kernel
-        self.tapped = contextlib.ExitStack()
+        self._queue: Any = _queue(kernel)
         self._not_begun = 0  # messages that later ones must not overtake
         self._tasks: set[asyncio.Task[None]] = set()
         self._speaker: Any = None  # the message in whose name output goes now
         self._before: tuple[Any, Any] = (b"", {})  # in whose name it went before
 
     def open(self) -> None:
-        self.tapped.enter_context(_tap(_incoming(self._kernel), self._takes))
-        queue = _queue(self._kernel)
-        for _ in range(0 if queue is None else queue.qsize()):
-            item: Any = queue.get_nowait()
+        self.tap.enter_context(_tap(_incoming(self._kernel), self._takes))
+        for _ in range(0 if self._queue is None else self._queue.qsize()):
+            item: Any = self._queue.get_nowait()
             _, _, arguments = item
             if not arguments or not self._takes(arguments[0]):
-                queue.put_nowait(item)
+                self._queue.put_nowait(item)
 
     def _takes(self, frames: list[Any]) -> bool:
         """Serve a message in the next turn of the loop, unless the kernel has to or can do it."""
-        if not (self._not_begun or self._is_busy()) or not self._is_servable(frames):
+        parsed = self._parsed(frames) if self._not_begun or self._is_busy() else None
+        if parsed is None:
             return False
         self._not_begun += 1
         context = _context(self._kernel)
-        task = self.loop.create_task(self._serve(frames), context=context)
+        task = self.loop.create_task(self._serve(*parsed), context=context)
         self._tasks.add(task)
         task.add_done_callback(self._end)
         # What waits inside, parked or awaiting, has not returned by now: its later output goes to
@@ -158,73 +159,63 @@ class _Pump:
         return True
 
     def _is_busy(self) -> bool:
-        """Tell whether a message would have to wait."""
-        queue = _queue(self._kernel)
-        return self._kernel._main_asyncio_lock.locked() if queue is None else not queue._getters
+        """Tell whether the kernel would let a message wait."""
+        if self._queue is None:
+            return self._kernel._main_asyncio_lock.locked()
+        return not self._queue._getters
 
-    def _is_servable(self, frames: list[Any]) -> bool:
+    def _parsed(self, frames: list[Any]) -> tuple[list[bytes], Any] | None:
+        """Check the signature and parse, as the kernel does; None if it is not to be served."""
         session = self._kernel.session
         try:
-            _, parts = session.feed_identities(frames, copy=False)
+            idents, parts = session.feed_identities(frames, copy=False)
             # Parsed without its content it is not noted as seen: the kernel can still take it.
-            message = session.deserialize(parts, content=False, copy=False)
-            session.unpack(message["content"])
-        except Exception:  # noqa: BLE001 - whatever is wrong with it, the kernel finds and logs it
-            return False
-        return message["header"]["msg_type"] in _SERVED
+            header = session.deserialize(parts, content=False, copy=False)["header"]
+            if header["msg_type"] not in _SERVED:
+                return None
+            return idents, session.deserialize(parts, copy=False)
+        except Exception:  # noqa: BLE001 - a damaged message is the kernel's, which logs it
+            return None
 
-    async def _serve(self, frames: list[Any]) -> None:
+    async def _serve(self, idents: list[bytes], message: Any) -> None:
+        """Do what `Kernel.dispatch_shell` does, but leave the cell its signal handler."""
         self._not_begun -= 1
         kernel = self._kernel
-        with self._logged():
-            idents, parts = kernel.session.feed_identities(frames, copy=False)
-            message = kernel.session.deserialize(parts, copy=False)
+        self._speak(idents, message)
+        try:
             kernel._publish_status("busy", "shell", parent=message)
-            try:
-                with self._speaking(idents, message):
-                    serve = kernel.shell_handlers[message["header"]["msg_type"]]
-                    rest = serve(_outgoing(kernel), idents, message)
-                    if inspect.isawaitable(rest):
-                        await rest
-            finally:
-                kernel._publish_status("idle", "shell", parent=message)
+            rest = kernel.shell_handlers[message["msg_type"]](_outgoing(kernel), idents, message)
+            if inspect.isawaitable(rest):
+                await rest
+        except Exception:
+            kernel.log.exception("Exception in message handler:")
+        except (KeyboardInterrupt, SystemExit):
+            if parked_count(self.loop):
+                raise  # it comes out of a call that waits there: it is meant for the cell
+            kernel.log.exception("Interrupted in message handler:")
+        finally:
+            if self._speaker is message:
+                self._hush()
+            kernel._publish_status("idle", "shell", parent=message)
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # looked at, so that asyncio does not report it as lost
 
-    @contextlib.contextmanager
-    def _speaking(self, idents: list[bytes], message: Any) -> Generator[None]:
-        """Let output go in the name of a message, until the block ends or `_hush` is called."""
+    def _speak(self, idents: list[bytes], message: Any) -> None:
+        """Let output go in the name of a message, until `_hush` is called."""
         self._hush()
         _flush()
         self._before = (self._kernel._parent_ident["shell"], self._kernel.get_parent("shell"))
         self._speaker = message
         self._kernel.set_parent(idents, message, "shell")
-        try:
-            yield
-        finally:
-            if self._speaker is message:
-                self._hush()
 
     def _hush(self) -> None:
         if self._speaker is not None:
             _flush()
             self._speaker = None
             self._kernel.set_parent(*self._before, "shell")
-
-    @contextlib.contextmanager
-    def _logged(self) -> Generator[None]:
-        """Keep from the loop what served code raises, as the kernel does."""
-        try:
-            yield
-        except Exception:
-            self._kernel.log.exception("Exception in message handler:")
-        except (KeyboardInterrupt, SystemExit):
-            if parked_count(self.loop):
-                raise  # it comes out of a call that waits there: it is meant for the cell
-            self._kernel.log.exception("Interrupted in message handler:")
 
 
 @contextlib.contextmanager
@@ -243,37 +234,40 @@ def _tap(stream: Any, takes: Callable[[list[Any]], bool]) -> Generator[None]:
         yield
     finally:
         is_open = False
+        # What somebody has put on top stays, and calls us: then all goes to the kernel.
         if stream._recv_callback is receive and not stream.closed():
             stream.on_recv(before, copy=False)
 
 
+def _thread(kernel: Any) -> Any:
+    return getattr(kernel, "shell_channel_thread", None)  # from 7.0 on, and not always there
+
+
 def _incoming(kernel: Any) -> Any:
     """Find the stream from which the main shell gets its messages."""
-    thread = getattr(kernel, "shell_channel_thread", None)
-    if thread is None:
+    if _thread(kernel) is None:
         return getattr(kernel, "shell_stream", None)
-    return getattr(getattr(thread.manager, "_shell_channel_to_main", None), "to_stream", None)
+    pair = getattr(kernel.shell_channel_thread.manager, "_shell_channel_to_main", None)
+    return getattr(pair, "to_stream", None)
+
+
+def _outgoing(kernel: Any) -> Any:
+    if _thread(kernel) is None:
+        return kernel.shell_stream
+    return kernel.shell_channel_thread.manager.get_subshell_to_shell_channel_socket(None)
 
 
 def _queue(kernel: Any) -> Any:
-    """Find where the main shell's messages wait for one task; 7.0 has a queue and uses a lock."""
-    with_thread = getattr(kernel, "shell_channel_thread", None) is not None
-    return None if with_thread else getattr(kernel, "msg_queue", None)
+    """Find where messages wait for one task; 7.0 has a queue, but uses it only without threads."""
+    return getattr(kernel, "msg_queue", None) if _thread(kernel) is None else None
 
 
 def _context(kernel: Any) -> Context:
-    """Make a context for a message: one that knows a parent, but no step of the program."""
+    """Make a context for a message: it knows a parent, but no step of the user's program."""
     if not hasattr(kernel, "_main_asyncio_lock"):
         return Context()  # ipykernel 6 keeps the parent for all contexts
     noted: Context | None = getattr(kernel, "_shell_context", None)  # from 7.1 on
     return copy_context() if noted is None else noted.copy()
-
-
-def _outgoing(kernel: Any) -> Any:
-    thread = getattr(kernel, "shell_channel_thread", None)
-    if thread is None:
-        return kernel.shell_stream
-    return thread.manager.get_subshell_to_shell_channel_socket(None)
 
 
 def _flush() -> None:

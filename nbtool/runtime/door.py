@@ -76,6 +76,7 @@ def run(awaitable: Awaitable[T], *, timeout_s: float | None = None) -> T:
         >>> nbtool.run(double(4))
         8
     """
+    __tracebackhide__ = True  # IPython and pytest leave such frames out
     target = _check(awaitable)
     if asyncio.isfuture(awaitable) and awaitable.done():
         return awaitable.result()
@@ -166,6 +167,7 @@ def _wait_parked(
     loop: asyncio.AbstractEventLoop, awaitable: Awaitable[T], timeout_s: float | None
 ) -> T:
     """Park this stack until the awaitable is done, while the loop below goes on."""
+    __tracebackhide__ = True
     task = loop.create_task(guarded(awaitable, timeout_s))
     wait = interrupt.Wait(loop, task.cancel)
     struck: BaseException | None = None

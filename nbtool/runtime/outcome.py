@@ -38,6 +38,7 @@ class Outcome(Generic[T]):
 
     def value_or_raise(self) -> T:
         """Return the value or raise the error; it can be asked for again."""
+        __tracebackhide__ = True
         if self.error is not None:
             raise self.error
         return self.value  # type: ignore[return-value] # it is there when there is no error
@@ -91,6 +92,7 @@ def users_frames(where: TracebackType | None) -> TracebackType | None:
         if not where.tb_frame.f_code.co_filename.startswith(_PACKAGE):
             kept.append(where)
         where = where.tb_next
-    for frame, inner in zip(kept, [*kept[1:], None], strict=True):
-        frame.tb_next = inner
-    return kept[0] if kept else None
+    outer: TracebackType | None = None
+    for frame in reversed(kept):
+        frame.tb_next, outer = outer, frame
+    return outer

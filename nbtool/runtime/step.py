@@ -52,6 +52,7 @@ class Step:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the step and wait for its result, from synchronous code anywhere."""
+        __tracebackhide__ = True  # IPython and pytest leave such frames out
         if self.runs_inline:
             fn, inputs = bound(self.forward, args, kwargs)
             return traced_inline(self.span_kind, self.span_name, fn, inputs)

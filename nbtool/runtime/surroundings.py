@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nbtool.hosts.facts import Facts
 from nbtool.hosts.judgement import Environment, environment_of
-from nbtool.runtime import rehearsal, threads
+from nbtool.runtime import adapter, rehearsal, threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,8 +85,8 @@ def gather_facts() -> Facts:
         in_marimo=_seen(lambda: bool(sys.modules["marimo"].running_in_notebook()), False),
         can_run_sync=_seen(lambda: bool(sys.modules["pyodide.ffi"].can_run_sync()), False),
         server=_seen(_server, ""),
-        nest_asyncio=hasattr(asyncio, "_nest_patched"),
-        asyncio_adapter=getattr(asyncio.run, "__module__", "").partition(".")[0] == "nbtool",
+        nest_asyncio=_is_nest_applied(),
+        asyncio_adapter=adapter.is_installed(),
     )
 
 
@@ -144,3 +144,10 @@ def _server() -> str:
             return package
         frame = frame.f_back
     return ""
+
+
+def _is_nest_applied() -> bool:
+    """Tell nest_asyncio's mark from ours, which keeps it from replacing asyncio's classes."""
+    if asyncio.Task is getattr(asyncio.tasks, "_PyTask", None):
+        return True
+    return hasattr(asyncio, "_nest_patched") and not adapter.is_installed()

@@ -127,6 +127,7 @@ class Tool(Step):
 
     def forward(self, **kwargs: Any) -> Any:
         """Check the arguments and call the function in this thread."""
+        __tracebackhide__ = True
         result = self.func(**self._checked(kwargs))
         return run(result) if inspect.isawaitable(result) else result
 

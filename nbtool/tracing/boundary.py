@@ -110,6 +110,7 @@ async def traced(
         asyncio.CancelledError: The step was cancelled; or Ctrl-C struck in it, which must not
             reach the loop: in a kernel it would end the kernel.
     """
+    __tracebackhide__ = True
     parent = _current.get()
     if parent is not None:
         run = parent.run
@@ -157,8 +158,10 @@ def traced_inline(kind: Kind, name: str, fn: Callable[..., T], inputs: dict[str,
     Returns:
         What `fn` returned.
     """
+    __tracebackhide__ = True  # IPython and pytest leave such frames out
 
     async def body(**given: Any) -> T:
+        __tracebackhide__ = True
         return fn(**given)
 
     step = traced(kind, name, body, inputs)

@@ -191,10 +191,11 @@ def test_deepcopy_keeps_one_lm_one():
 def test_deepcopy_shares_what_cannot_be_copied():
     module = Nested()
     module.lock = threading.Lock()
-    module.held = {"lock": module.lock, "predict": module.one}
+    module.again = module.held = [module.one, module.lock]
     twin = module.deepcopy()
 
     assert twin.lock is module.lock
+    assert twin.again is module.held
     assert twin.one is not module.one
 
 
