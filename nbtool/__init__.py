@@ -64,8 +64,9 @@ if TYPE_CHECKING:
     from nbtool.programs.predict import Predict
     from nbtool.programs.prediction import Completions, Prediction
     from nbtool.programs.react import ReAct
-    from nbtool.runtime.call import Call, running, stop
+    from nbtool.runtime.call import Call
     from nbtool.runtime.door import run
+    from nbtool.runtime.inflight import running, stop
     from nbtool.runtime.surroundings import environment
     from nbtool.signatures.fields import InputField, OutputField
     from nbtool.signatures.signature import Signature
@@ -180,8 +181,9 @@ _HOMES = {
     "nbtool.programs.predict": ("Predict",),
     "nbtool.programs.prediction": ("Completions", "Prediction"),
     "nbtool.programs.react": ("ReAct",),
-    "nbtool.runtime.call": ("Call", "running", "stop"),
+    "nbtool.runtime.call": ("Call",),
     "nbtool.runtime.door": ("run",),
+    "nbtool.runtime.inflight": ("running", "stop"),
     "nbtool.runtime.surroundings": ("environment",),
     "nbtool.signatures.fields": ("InputField", "OutputField"),
     "nbtool.signatures.signature": ("Signature",),

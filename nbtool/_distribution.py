@@ -28,7 +28,7 @@ def installed_beside(folder: str) -> tuple[bool, bool]:
 
 
 def check_distribution(package_file: str) -> None:
-    """Stop the import where two distributions have written into one ``nbtool`` folder.
+    """Stop the import where two distributions share one ``nbtool`` folder.
 
     Args:
         package_file: ``__file__`` of the package.

@@ -22,7 +22,7 @@ _saved_idle: list[Any] = []  # the kernel's own idle handler, while ours is in i
 
 
 def running_shell() -> Any:
-    """Return IPython's shell where a kernel runs it, else None; IPython is not imported to look."""
+    """Return IPython's shell where a kernel runs it, else None."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return shell if getattr(shell, "kernel", None) is not None else None
@@ -54,7 +54,8 @@ def _cell_name(shell: Any, filename: str) -> str:
     """Turn the file name under which IPython compiled a cell into its prompt."""
     counts: dict[str, int] = getattr(shell.compile, "_filename_map", {})  # IPython 8 and later
     by_name = _IPYTHON_7_CELL.match(filename)
-    count = by_name[1] if by_name else counts.get(filename, "?")
+    # IPython 7 below ipykernel names cells by their content; its count is the running cell's.
+    count = by_name[1] if by_name else counts.get(filename, shell.execution_count)
     return f"In [{count}]"
 
 

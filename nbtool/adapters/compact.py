@@ -83,7 +83,7 @@ class CompactAdapter(JSONAdapter):
         return [*messages, {"role": "user", "content": question}]
 
     def format_user_message_content(self, signature: type[Signature], inputs: Fields) -> str:
-        """Write the inputs, a line each; tool calls as ``tool(argument=value) gave: result``."""
+        """Write the inputs, a line each; see `Adapter.format_user_message_content`."""
         tools = _tool_schemas(signature)
         lines = [_tool_list(tools, inputs)] if tools else []
         for name in signature.input_fields:

@@ -38,7 +38,7 @@ _ITEMS = 8
 
 
 def bounded(schema: Any, name: str = "") -> Any:
-    """Bound every text and list of a schema that has no bounds, so that an answer must end.
+    """Bound the texts and lists of a schema, so that an answer must end.
 
     Args:
         schema: A JSON schema.

@@ -44,7 +44,7 @@ class JSONAdapter(Adapter):
         return await super().acall(lm, plain, signature, demos, inputs)
 
     def request_options(self, lm: BaseLM, signature: type[Signature], inputs: Fields) -> Fields:  # noqa: ARG002 - an adapter's seam
-        """Hold the model to the signature's JSON schema where it can be, else to any object."""
+        """Hold the model to the signature's JSON schema, or to any object."""
         if not lm.supports_response_schema:
             return {"response_format": {"type": "json_object"}}
         answer = {"name": "answer", "schema": output_schema(signature)}
@@ -107,7 +107,7 @@ class JSONAdapter(Adapter):
 
 
 def loads_object(text: str) -> dict[str, Any] | None:
-    """Read the JSON object in an answer, mended where it is slightly broken; None without one."""
+    """Read the JSON object in an answer, slightly mended; None without one."""
     start = text.find("{")
     if start < 0:
         return None

@@ -37,7 +37,7 @@ def as_json(value: Any) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """Write a value into a prompt: text as it is, all else as JSON or in its own words.
+    """Write a value into a prompt: text as it is, all else mostly as JSON.
 
     Args:
         value: A field's value.
@@ -47,7 +47,7 @@ def as_text(value: Any) -> str:
 
 
 def type_name(annotation: Any) -> str:
-    """Return how a type is called in a prompt, e.g. ``list[int]`` or ``Literal['a', 'b']``."""
+    """Return how a type is called in a prompt, e.g. ``list[int]``."""
     if annotation is None or annotation is type(None):
         return "None"
     origin = typing.get_origin(annotation)

@@ -82,7 +82,7 @@ class BaseLM(Step):
 
     @property
     def runs_inline(self) -> bool:
-        """False: a request never runs on the caller's stack; its thread may be the loop's."""
+        """False: a request never runs on the caller's stack."""
         return False
 
     @property

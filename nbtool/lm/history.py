@@ -55,7 +55,7 @@ def entry_of(
 
 
 def remember(entry: Entry, history: deque[Entry]) -> None:
-    """Append an entry to an LM's history and to the process's, unless that is switched off."""
+    """Append an entry to an LM's history and to the process's."""
     if settings.disable_history:
         return
     limit = max(0, int(settings.max_history_size))

@@ -52,7 +52,7 @@ def text_of(output: Output) -> str:
 
 
 def usage_of(response: Any) -> dict[str, int]:
-    """Return the token counts of a response, by the provider's names; empty where unknown."""
+    """Return the token counts of a response, by the provider's names."""
     usage = get(response, "usage")
     names = ("prompt_tokens", "completion_tokens", "total_tokens")
     counts = {name: get(usage, name) for name in names}

@@ -96,6 +96,7 @@ class Predict(Module):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Prediction:
         """Ask and wait for the answer, from synchronous code; see `acall`."""
+        __tracebackhide__ = True
         self._refuse_positional(args)
         return super().__call__(**kwargs)
 

@@ -148,7 +148,7 @@ class ReAct(Module):
         return adapter.format_user_message_content(shown, trajectory)
 
     def truncate_trajectory(self, trajectory: Trajectory) -> Trajectory:
-        """Drop the oldest turn in place and return the trajectory; override to do otherwise.
+        """Drop the oldest turn in place and return the trajectory.
 
         Raises:
             ContextWindowExceededError: There is only one turn left.

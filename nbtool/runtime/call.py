@@ -22,7 +22,7 @@ from asyncio import events
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from nbtool.errors import LoopError
-from nbtool.runtime import cells, interrupt
+from nbtool.runtime import cells, inflight, interrupt
 from nbtool.runtime.outcome import Outcome, guarded, users_frames
 from nbtool.tracing.boundary import current_span, traced
 
@@ -39,11 +39,9 @@ F = TypeVar("F", bound="Callable[..., Any]")
 _NO_CONTEXT = contextvars.Context()
 _LAST_WORDS_S = 1.0  # how long a cancelled chain may take to clean up before its waiter leaves
 
-_in_flight: dict[int, Call[Any]] = {}  # root calls that have started; keeps them alive
-
 
 class Call(collections.abc.Coroutine[Any, Any, T], Generic[T]):
-    """Be a call of a module, predictor, LM or tool: awaitable, and a handle on what it does.
+    """Be a call of a step: awaitable, and a handle on what it does.
 
     Args:
         name: Whose call it is.
@@ -93,9 +91,7 @@ class Call(collections.abc.Coroutine[Any, Any, T], Generic[T]):
     def _begin(self) -> None:
         self._started_s = time.monotonic()
         if current_span() is None:
-            _in_flight[id(self)] = self
-            if len(_in_flight) == 1:
-                cells.background(True)
+            inflight.add(self)
 
     def _ended(self, task: asyncio.Task[Outcome[T]]) -> None:
         if task.cancelled():
@@ -105,8 +101,7 @@ class Call(collections.abc.Coroutine[Any, Any, T], Generic[T]):
         self._release()
 
     def _release(self) -> None:
-        if _in_flight.pop(id(self), None) is not None and not _in_flight:
-            cells.background(False)
+        inflight.discard(self)
         for waiter in self._waiters:
             loop = waiter.get_loop()
             if loop is events._get_running_loop():  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - raises nothing where there is none
@@ -334,7 +329,7 @@ class CallNotAwaitedError(LoopError, AttributeError, TypeError):
 
 
 class InterruptedWait(asyncio.CancelledError):
-    """End the ``await`` of a cell that was interrupted; notebooks show it in one line."""
+    """End the ``await`` of a cell that was interrupted, in one line."""
 
     def _render_traceback_(self) -> list[str]:
         return [f"KeyboardInterrupt: {self}"]
@@ -360,7 +355,7 @@ def _driver() -> Any:
 def call_of(
     kind: Kind, name: str, fn: Callable[..., Awaitable[T]], inputs: dict[str, Any]
 ) -> Call[T]:
-    """Make a call of a step, started at once where the code of a notebook's cell makes it.
+    """Make a call of a step, started at once where a cell's code makes it.
 
     Args:
         kind: What sort of step it is.
@@ -388,25 +383,3 @@ def marked_as_coroutine_function(function: F) -> F:
         return inspect.markcoroutinefunction(function)
     function._is_coroutine = asyncio.coroutines._is_coroutine  # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportFunctionMemberAccess] - what 3.11 looks for
     return function
-
-
-def running() -> list[Call[Any]]:
-    """Return the root calls that run in this process, the oldest first.
-
-    Example:
-        >>> import nbtool
-        >>> nbtool.running()
-        []
-    """
-    return list(_in_flight.values())
-
-
-def stop() -> int:
-    """Cancel every root call that runs, wherever it was started.
-
-    With no cell running, a kernel's interrupt button does nothing; this does.
-
-    Returns:
-        How many were told to stop.
-    """
-    return sum(call.cancel() for call in running())

@@ -66,7 +66,7 @@ def background(busy: bool) -> None:
 
 
 def calling_cell() -> str | None:
-    """Return what the cell is called whose own code, or plain functions of it, made this call.
+    """Return the name of the cell whose own code made this call.
 
     None where it is no cell: a coroutine function between caller and cell means that code runs
     as in a script, inside ``async def main()``; a callback or a thread has no cell below it.

@@ -119,7 +119,7 @@ def _nothing() -> None: ...
 
 
 def is_in_chain(frame: FrameType | None) -> bool:
-    """Tell whether a frame is a chain's own blocking code, which may be stopped on the spot.
+    """Tell whether a frame is a chain's own blocking code.
 
     Args:
         frame: The innermost frame. In code of asyncio or of ours it is never raised: that would

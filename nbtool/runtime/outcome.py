@@ -22,7 +22,7 @@ _PACKAGE = str(Path(__file__).parent.parent) + os.sep
 
 @dataclasses.dataclass(slots=True)
 class Outcome(Generic[T]):
-    """Hold a value or an error, and the context variables as they were at the start and the end.
+    """Hold a value or an error, and what became of context variables.
 
     Attributes:
         value: What the chain returned.
@@ -56,7 +56,7 @@ class Outcome(Generic[T]):
 
 
 async def guarded(awaitable: Awaitable[T], timeout_s: float | None = None) -> Outcome[T]:
-    """Wait for a chain and catch what it raises, KeyboardInterrupt and SystemExit too, as values.
+    """Wait for a chain and catch whatever it raises as a value.
 
     Raised through a task they would stop the loop that drives it, and in a kernel that loop is
     the kernel's: ``sys.exit()`` in a tool would end it. Cancellation passes as it must.

@@ -42,7 +42,7 @@ _parkings: dict[asyncio.AbstractEventLoop, _Parking] = {}
 
 
 def park_until(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> None:
-    """Block the calling synchronous code until a future is done, while the loop goes on.
+    """Block the calling code until a future is done, while the loop goes on.
 
     Cancelling the task that is parked cancels `future`. KeyboardInterrupt and SystemExit that a
     handle raises meanwhile come out of the oldest parked call. Stopping the loop cancels what
@@ -74,7 +74,7 @@ def parked_count(loop: asyncio.AbstractEventLoop) -> int:
 
 
 def is_stepping(frame: FrameType | None) -> bool:
-    """Tell whether code was called by a runner, so that what it raises goes to a parked call."""
+    """Tell whether a runner called: what is raised goes to a parked call."""
     while frame is not None and frame.f_code is not _RUN:
         frame = frame.f_back
     return frame is not None

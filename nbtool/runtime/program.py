@@ -29,7 +29,7 @@ _current: contextvars.ContextVar[_Program | None] = contextvars.ContextVar(
 
 
 async def as_program(main: Awaitable[Any]) -> Any:
-    """Await `main`, then end what it left behind, as `asyncio.run` does on a loop of its own.
+    """Await `main`, then end what it left behind, as `asyncio.run` does.
 
     Tasks that others start on the same loop meanwhile, a kernel's own among them, are not touched.
 

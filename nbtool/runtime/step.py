@@ -33,7 +33,7 @@ Inputs = dict[str, Any]
 
 
 class Step:
-    """Be callable synchronously and asynchronously, and be one span of the trace each time.
+    """Be callable with and without await, one span of the trace each time.
 
     Subclasses define ``aforward``, ``forward`` or both.
     """
@@ -47,7 +47,7 @@ class Step:
 
     @property
     def runs_inline(self) -> bool:
-        """Whether a synchronous call runs ``forward`` in the caller's thread, without a loop."""
+        """Whether a synchronous call runs ``forward`` in the caller's thread."""
         return _is_own(self, "forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -60,7 +60,7 @@ class Step:
 
     @marked_as_coroutine_function
     def acall(self, *args: Any, **kwargs: Any) -> Call[Any]:
-        """Run the step from asynchronous code; same arguments and result as the plain call.
+        """Run the step from asynchronous code; as the plain call, but awaited.
 
         Returns:
             A `Call`: await it. In a notebook's cell it has started already.

@@ -81,7 +81,7 @@ def role_of(field: FieldInfo) -> Role | None:
 
 
 def is_untyped(field: FieldInfo) -> bool:
-    """Say whether a field was declared without a type, and is `str` for want of a better one.
+    """Say whether a field was declared without a type, and so is `str`.
 
     Args:
         field: A field of a signature.
@@ -100,7 +100,7 @@ def extras_of(field: FieldInfo) -> dict[str, Any]:
 
 
 def bound(field: FieldInfo, name: str, annotation: Any = None, **extras: Any) -> FieldInfo:
-    """Return a copy of a field that knows its name and type, and that can be edited alone.
+    """Return a copy of a field that knows its name and type.
 
     Args:
         field: A field as declared, or one that belongs to another signature.

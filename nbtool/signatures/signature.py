@@ -127,7 +127,7 @@ class SignatureMeta(type):
 
 
 class Signature(metaclass=SignatureMeta):
-    """Describe a call of a language model by its inputs, its outputs and instructions.
+    """Describe a call of an LM by its inputs, its outputs and instructions.
 
     Example:
         >>> from nbtool.signatures.fields import InputField, OutputField
@@ -235,7 +235,7 @@ class Signature(metaclass=SignatureMeta):
 
     @classmethod
     def equals(cls, other: object) -> bool:
-        """Say whether another signature asks for the same: instructions, names, types, texts.
+        """Say whether another signature asks for the very same.
 
         Args:
             other: Anything.

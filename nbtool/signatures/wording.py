@@ -30,7 +30,7 @@ def default_instructions(inputs: Iterable[str], outputs: Iterable[str]) -> str:
 
 
 def summary(name: str, fields: Fields, instructions: str) -> str:
-    """Write a signature for a reader: fields and types, the instructions, what each field means.
+    """Write a signature for a reader: types, instructions, meanings.
 
     Args:
         name: Name of the signature.

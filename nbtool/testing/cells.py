@@ -38,7 +38,7 @@ class Display:
 
 @dataclass(slots=True)
 class CellResult:
-    """Hold all that one cell put out; it grows when background tasks of the cell go on.
+    """Hold all that one cell put out, background tasks of it included.
 
     Attributes:
         msg_id: Id of the request that ran the cell.

@@ -43,7 +43,7 @@ class Gauge:
 
 
 class Listener(web.Server):
-    """Accept connections on a free loopback port, and close every one of them in the end.
+    """Accept connections on a free loopback port, and close each at the end.
 
     Args:
         serve: Answers one request; it is cancelled when its client hangs up.

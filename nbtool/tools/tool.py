@@ -114,6 +114,7 @@ class Tool(Step):
         Raises:
             ToolArgumentsError: The arguments do not fit the function.
         """
+        __tracebackhide__ = True
         return super().__call__(**kwargs)
 
     @marked_as_coroutine_function
