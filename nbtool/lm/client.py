@@ -142,13 +142,18 @@ class LM(BaseLM):
         return request
 
     def _listener(self, request: dict[str, Any]) -> Callable[[str], None] | None:
-        """Return what takes up the answer's text while it arrives, where somebody looks."""
+        """Return what takes up the answer's text while it arrives; None: no stream is needed."""
+        if self.model_type != "chat" or request.get("n", 1) != 1 or request.get("logprobs"):
+            return None  # what cannot be rebuilt whole from a stream
         span = current_span()
-        if span is None or not span.run.wants_tokens or self.model_type != "chat":
-            return None
-        if request.get("n", 1) != 1 or request.get("logprobs"):
-            return None  # their answers cannot be rebuilt whole from a stream
-        return span.arrive
+        if span is not None and span.run.wants_tokens:
+            return span.arrive
+        # The embedded server stops only a streamed answer when its connection closes.
+        return _unseen if self.model == LOCAL else None
+
+
+def _unseen(text: str) -> None:
+    """Take up text that nobody watches."""
 
 
 def _check(model: str, model_type: str, temperature: float | None, max_tokens: int | None) -> None:

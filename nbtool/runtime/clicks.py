@@ -1,12 +1,11 @@
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# ^ ipykernel has no public way to take a message out of turn; `how` looks for the names first
-# ruff: noqa: SLF001 - as above
+# ruff: noqa: SLF001 - ipykernel has no public way to serve a message early; `how` looks first
 """Serve widget messages while a cell waits, in kernels that would queue them behind the cell.
 
 ipykernel up to 7.3 serves one message of its main shell at a time, so a click on a widget is heard
-when the cell has ended. While something of ours waits, the loop below it turns: these messages are
-taken where they come in and served by that loop, in the way of the kernel. Requests to run cells
-keep their place. From 7.4 on the kernel does all that itself, and nothing is changed.
+when the cell has ended. While something of ours waits, the loop below it turns: it then serves
+these messages where they come in, in the way of the kernel. Requests to run cells keep their
+place. From 7.4 on the kernel does that itself, and nothing is changed.
 
 What a message calls runs in whatever thread the kernel uses: here in the main thread; where there
 are subshells also in another one, and on 7.4 the two can alternate. So it should only set flags
@@ -36,6 +35,7 @@ Way: TypeAlias = Literal["pump", "re-registered", "native", "none"]
 
 # A page that was reloaded asks the last two before it shows any widget.
 _SERVED = {"comm_open", "comm_msg", "comm_close", "comm_info_request", "kernel_info_request"}
+_ROUTE = "_reply_subshell_for"
 
 
 @functools.lru_cache(maxsize=1)
@@ -63,10 +63,9 @@ def how(kernel: Kernel | None) -> Way:
 def serving(kernel: Kernel | None) -> Generator[None]:
     """Have widget messages served while the block lasts, also while a cell runs.
 
-    Uses may nest, overlap and end in any order; the last one restores the kernel. A message that
-    came before the first use, while a cell ran, is served too on ipykernel 6; on 7.0 to 7.3 it
-    waits for the end of the cell. Nothing is done where `how` says ``"native"`` or ``"none"``, nor
-    off the kernel's own loop: what waits elsewhere does not keep that turning.
+    Uses may nest, overlap and end in any order; the last one restores the kernel. Messages that
+    waited before the first one are served too on ipykernel 6, on 7.0 to 7.3 after the cell.
+    Nothing is done where `how` says ``"native"`` or ``"none"``, nor off the kernel's own loop.
 
     Args:
         kernel: The kernel of this process; None where there is none.
@@ -92,24 +91,21 @@ def subshell_override(comm: BaseComm) -> Generator[None]:
 
     That kernel sends what comes for a comm to the shell that used it last, mostly the main one,
     where it waits for the end of blocking code such as ``time.sleep``. With this it goes where the
-    front end addressed it, and what it calls runs in the subshell's thread. Other kernels do not
-    redirect, and nothing is done. Of overlapping uses the first to end restores the comm.
+    front end addressed it, and what it calls runs in the subshell's thread. Nothing is done where
+    the kernel does not redirect, or a use is on already: the outermost one counts.
 
     Args:
         comm: An open comm, e.g. ``widget.comm``.
     """
-    name = "_reply_subshell_for"
-    if not hasattr(comm, name) or vars(comm).get(name) is _as_addressed:
+    if not hasattr(comm, _ROUTE) or _ROUTE in vars(comm):
         yield
         return
-    before = {key: value for key, value in vars(comm).items() if key == name}
-    setattr(comm, name, _as_addressed)
+    setattr(comm, _ROUTE, _as_addressed)
     try:
         yield
     finally:
-        if vars(comm).get(name) is _as_addressed:
-            delattr(comm, name)
-            vars(comm).update(before)
+        if vars(comm).get(_ROUTE) is _as_addressed:
+            delattr(comm, _ROUTE)
 
 
 def _as_addressed(_content: object, default: str | None) -> str | None:
@@ -137,11 +133,11 @@ class _Pump:
 
     def open(self) -> None:
         self.tap.enter_context(_tap(_incoming(self._kernel), self._takes))
-        for _ in range(0 if self._queue is None else self._queue.qsize()):
-            item: Any = self._queue.get_nowait()
-            _, _, arguments = item
-            if not arguments or not self._takes(arguments[0]):
-                self._queue.put_nowait(item)
+        queue = self._queue
+        waiting = [] if queue is None else [queue.get_nowait() for _ in range(queue.qsize())]
+        for item in waiting:
+            if not self._takes(item[-1][0] if item[-1] else []):
+                queue.put_nowait(item)
 
     def _takes(self, frames: list[Any]) -> bool:
         """Serve a message in the next turn of the loop, unless the kernel has to or can do it."""
@@ -149,9 +145,9 @@ class _Pump:
         if parsed is None:
             return False
         self._not_begun += 1
-        context = _context(self._kernel)
+        context = self._context()
         task = self.loop.create_task(self._serve(*parsed), context=context)
-        self._tasks.add(task)
+        self._tasks.add(task)  # asyncio itself keeps tasks by weak references only
         task.add_done_callback(self._end)
         # What waits inside, parked or awaiting, has not returned by now: its later output goes to
         # the cell. Else the cell would end in the name of a click and never look ended.
@@ -159,10 +155,8 @@ class _Pump:
         return True
 
     def _is_busy(self) -> bool:
-        """Tell whether the kernel would let a message wait."""
-        if self._queue is None:
-            return self._kernel._main_asyncio_lock.locked()
-        return not self._queue._getters
+        lock: Any = getattr(self._kernel, "_main_asyncio_lock", None)
+        return lock.locked() if self._queue is None else not self._queue._getters
 
     def _parsed(self, frames: list[Any]) -> tuple[list[bytes], Any] | None:
         """Check the signature and parse, as the kernel does; None if it is not to be served."""
@@ -176,6 +170,13 @@ class _Pump:
             return idents, session.deserialize(parts, copy=False)
         except Exception:  # noqa: BLE001 - a damaged message is the kernel's, which logs it
             return None
+
+    def _context(self) -> Context:
+        """Make a context for a message: it knows a parent, but no step of the user's program."""
+        if not hasattr(self._kernel, "_main_asyncio_lock"):
+            return Context()  # ipykernel 6 keeps the parent for all contexts
+        noted: Context | None = getattr(self._kernel, "_shell_context", None)  # from 7.1 on
+        return copy_context() if noted is None else noted.copy()
 
     async def _serve(self, idents: list[bytes], message: Any) -> None:
         """Do what `Kernel.dispatch_shell` does, but leave the cell its signal handler."""
@@ -239,35 +240,27 @@ def _tap(stream: Any, takes: Callable[[list[Any]], bool]) -> Generator[None]:
             stream.on_recv(before, copy=False)
 
 
-def _thread(kernel: Any) -> Any:
-    return getattr(kernel, "shell_channel_thread", None)  # from 7.0 on, and not always there
+def _subshells(kernel: Any) -> Any:
+    """Find what passes messages to shells and back, from 7.0 on and not always there."""
+    return getattr(getattr(kernel, "shell_channel_thread", None), "manager", None)
 
 
 def _incoming(kernel: Any) -> Any:
     """Find the stream from which the main shell gets its messages."""
-    if _thread(kernel) is None:
+    if _subshells(kernel) is None:
         return getattr(kernel, "shell_stream", None)
-    pair = getattr(kernel.shell_channel_thread.manager, "_shell_channel_to_main", None)
-    return getattr(pair, "to_stream", None)
+    return getattr(_subshells(kernel)._shell_channel_to_main, "to_stream", None)
 
 
 def _outgoing(kernel: Any) -> Any:
-    if _thread(kernel) is None:
+    if _subshells(kernel) is None:
         return kernel.shell_stream
-    return kernel.shell_channel_thread.manager.get_subshell_to_shell_channel_socket(None)
+    return _subshells(kernel).get_subshell_to_shell_channel_socket(None)
 
 
 def _queue(kernel: Any) -> Any:
-    """Find where messages wait for one task; 7.0 has a queue, but uses it only without threads."""
-    return getattr(kernel, "msg_queue", None) if _thread(kernel) is None else None
-
-
-def _context(kernel: Any) -> Context:
-    """Make a context for a message: it knows a parent, but no step of the user's program."""
-    if not hasattr(kernel, "_main_asyncio_lock"):
-        return Context()  # ipykernel 6 keeps the parent for all contexts
-    noted: Context | None = getattr(kernel, "_shell_context", None)  # from 7.1 on
-    return copy_context() if noted is None else noted.copy()
+    """Find where messages wait for one task; 7.0 has it too, and mostly does not use it."""
+    return getattr(kernel, "msg_queue", None) if _subshells(kernel) is None else None
 
 
 def _flush() -> None:

@@ -9,15 +9,46 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from nbtool.errors import NbtoolError
 from nbtool.testing.kernel import Kernel
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
 KERNELS = ("newest", "ipykernel73", "databricks", "colab")
+if str(HERE) not in sys.path:
+    sys.path.append(str(HERE))
+
+SETUP = """
+import asyncio, contextvars, gc, signal, sys, threading, time
+import nbtool
+from nbtool import run
+from nbtool.runtime import interrupt, parked
+
+kernel, loop = get_ipython().kernel, asyncio.get_running_loop()
+idle_handler, cell_handler = kernel.saved_sigint_handler, signal.getsignal(signal.SIGINT)
+kernels_tasks = {task.get_coro().__qualname__ for task in asyncio.all_tasks()}
+log, var = [], contextvars.ContextVar("var", default="unset")
+
+async def later(value=None, s=0.02):
+    await asyncio.sleep(s)
+    return value
+
+def left_over():
+    gc.collect()
+    tasks = {task.get_coro().__qualname__ for task in asyncio.all_tasks()} - kernels_tasks
+    left = {*tasks, *nbtool.running(), *interrupt._waits, *parked._parkings}
+    if kernel.saved_sigint_handler is not idle_handler:
+        left.add(kernel.saved_sigint_handler)
+    if signal.getsignal(signal.SIGINT) is not cell_handler:
+        left.add(signal.getsignal(signal.SIGINT))
+    return left
+"""
+_COMPLAINTS = ("was destroyed", "never retrieved", "never awaited", "Exception in callback")
 
 
 def pytest_addoption(parser):
@@ -26,6 +57,12 @@ def pytest_addoption(parser):
         action="store_true",
         help=f"run in all of {', '.join(KERNELS)} instead of {KERNELS[0]} alone",
     )
+
+
+def pytest_configure(config):
+    from behaviours import Tables
+
+    config.pluginmanager.register(Tables())
 
 
 def pytest_generate_tests(metafunc):
@@ -50,8 +87,6 @@ def _environment_of(item):
 @functools.cache
 def made(name):
     """Return the `Environment` of that name; it is made where it is missing."""
-    if str(HERE) not in sys.path:
-        sys.path.append(str(HERE))
     from environments import environment
 
     return environment(name)
@@ -98,3 +133,43 @@ def any_kernel(any_python):
 def any_shared_kernel(any_python):
     with Kernel(any_python, import_from=[CHECKOUT]) as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def started_notebook(any_shared_kernel):
+    started = any_shared_kernel.run(SETUP)
+    assert started.status == "ok", started.traceback
+    return any_shared_kernel
+
+
+@pytest.fixture
+def notebook(started_notebook):
+    """Give a kernel with nbtool, and look afterwards that the test left nothing behind in it."""
+    log_before = len(started_notebook.log)
+    yield started_notebook
+    left = _left_over(started_notebook)
+    said = started_notebook.log[log_before:] if started_notebook.alive else "it died"
+    complaints = [each for each in (*_COMPLAINTS, "it died") if each in said]
+    if left != "set()":
+        _start_afresh(started_notebook)
+    assert (left, complaints) == ("set()", []), said
+
+
+def _left_over(kernel) -> str | None:
+    """Ask for what is left; what was cancelled gets a second to end."""
+    left = None
+    try:
+        for _ in range(10):
+            left = kernel.run("left_over()", timeout_s=5).result_text
+            if left == "set()":
+                break
+            time.sleep(0.1)
+    except (NbtoolError, TimeoutError) as error:
+        left = f"no answer: {error!r}"
+    return left
+
+
+def _start_afresh(kernel) -> None:
+    kernel.shutdown(timeout_s=2)
+    kernel.start()
+    kernel.run(SETUP)
