@@ -49,14 +49,15 @@ def how(kernel: Kernel | None) -> Way:
         ``"pump"``: before ipykernel 6 queues them. ``"re-registered"``: before 7.0 to 7.3 let
         them wait for a lock. ``"native"``: by the kernel itself. ``"none"``: after the cell.
     """
-    if kernel is None or not hasattr(_incoming(kernel), "_recv_callback"):
+    shell: Any = kernel
+    incoming, _, queue = _shell(shell)
+    if not hasattr(incoming, "_recv_callback"):
         return "none"
-    if hasattr(_queue(kernel), "_getters"):
+    if hasattr(queue, "_getters"):
         return "pump"
-    dispatch: Any = kernel.dispatch_shell
-    if "concurrent" in inspect.signature(dispatch).parameters:
+    if "concurrent" in inspect.signature(shell.dispatch_shell).parameters:
         return "native"
-    return "re-registered" if hasattr(kernel, "_main_asyncio_lock") else "none"
+    return "re-registered" if hasattr(shell, "_main_asyncio_lock") else "none"
 
 
 @contextlib.contextmanager
@@ -125,17 +126,18 @@ class _Pump:
         self.tap = contextlib.ExitStack()
         self.uses = 0
         self._kernel = kernel
-        self._queue: Any = _queue(kernel)
+        self._incoming, self._outgoing, self._queue = _shell(kernel)
         self._not_begun = 0  # messages that later ones must not overtake
         self._tasks: set[asyncio.Task[None]] = set()
         self._speaker: Any = None  # the message in whose name output goes now
         self._before: tuple[Any, Any] = (b"", {})  # in whose name it went before
 
     def open(self) -> None:
-        self.tap.enter_context(_tap(_incoming(self._kernel), self._takes))
+        self.tap.enter_context(_tap(self._incoming, self._takes))
         queue = self._queue
-        waiting = [] if queue is None else [queue.get_nowait() for _ in range(queue.qsize())]
-        for item in waiting:
+        if queue is None:
+            return
+        for item in [queue.get_nowait() for _ in range(queue.qsize())]:
             if not self._takes(item[-1][0] if item[-1] else []):
                 queue.put_nowait(item)
 
@@ -155,8 +157,9 @@ class _Pump:
         return True
 
     def _is_busy(self) -> bool:
-        lock: Any = getattr(self._kernel, "_main_asyncio_lock", None)
-        return lock.locked() if self._queue is None else not self._queue._getters
+        if self._queue is None:
+            return self._kernel._main_asyncio_lock.locked()
+        return not self._queue._getters
 
     def _parsed(self, frames: list[Any]) -> tuple[list[bytes], Any] | None:
         """Check the signature and parse, as the kernel does; None if it is not to be served."""
@@ -182,10 +185,10 @@ class _Pump:
         """Do what `Kernel.dispatch_shell` does, but leave the cell its signal handler."""
         self._not_begun -= 1
         kernel = self._kernel
-        self._speak(idents, message)
         try:
+            self._speak(idents, message)
             kernel._publish_status("busy", "shell", parent=message)
-            rest = kernel.shell_handlers[message["msg_type"]](_outgoing(kernel), idents, message)
+            rest = kernel.shell_handlers[message["msg_type"]](self._outgoing, idents, message)
             if inspect.isawaitable(rest):
                 await rest
         except Exception:
@@ -221,10 +224,8 @@ class _Pump:
 
 @contextlib.contextmanager
 def _tap(stream: Any, takes: Callable[[list[Any]], bool]) -> Generator[None]:
-    """Look at each message before the kernel gets it.
-
-    To register ipykernel 7's `shell_main` afresh would give later cells another context.
-    """
+    """Look at each message before the kernel gets it."""
+    # ipykernel 7's own `set_on_recv_callback` would give all later cells another context.
     before, is_open = stream._recv_callback, True
 
     def receive(frames: list[Any]) -> Any:
@@ -240,27 +241,15 @@ def _tap(stream: Any, takes: Callable[[list[Any]], bool]) -> Generator[None]:
             stream.on_recv(before, copy=False)
 
 
-def _subshells(kernel: Any) -> Any:
-    """Find what passes messages to shells and back, from 7.0 on and not always there."""
-    return getattr(getattr(kernel, "shell_channel_thread", None), "manager", None)
-
-
-def _incoming(kernel: Any) -> Any:
-    """Find the stream from which the main shell gets its messages."""
-    if _subshells(kernel) is None:
-        return getattr(kernel, "shell_stream", None)
-    return getattr(_subshells(kernel)._shell_channel_to_main, "to_stream", None)
-
-
-def _outgoing(kernel: Any) -> Any:
-    if _subshells(kernel) is None:
-        return kernel.shell_stream
-    return _subshells(kernel).get_subshell_to_shell_channel_socket(None)
-
-
-def _queue(kernel: Any) -> Any:
-    """Find where messages wait for one task; 7.0 has it too, and mostly does not use it."""
-    return getattr(kernel, "msg_queue", None) if _subshells(kernel) is None else None
+def _shell(kernel: Any) -> tuple[Any, Any, Any]:
+    """Find where the main shell's messages come in, where they go out and where they queue."""
+    subshells = getattr(getattr(kernel, "shell_channel_thread", None), "manager", None)
+    if subshells is None:
+        stream = getattr(kernel, "shell_stream", None)
+        return stream, stream, getattr(kernel, "msg_queue", None)
+    pair = getattr(subshells, "_shell_channel_to_main", None)
+    outgoing = subshells.get_subshell_to_shell_channel_socket(None)
+    return getattr(pair, "to_stream", None), outgoing, None
 
 
 def _flush() -> None:

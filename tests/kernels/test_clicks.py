@@ -18,7 +18,7 @@ from nbtool.runtime import clicks
 from nbtool.runtime.parked import park_until
 
 kernel, loop = get_ipython().kernel, asyncio.get_running_loop()
-incoming = clicks._incoming(kernel)
+incoming = clicks._shell(kernel)[0]
 own_callback = incoming._recv_callback
 button = Button()
 heard = []
