@@ -16,7 +16,8 @@ demo: $(VENV)/.local  ## Run the async guide's programs on a real model; MODEL=o
 test: $(VENV)/.local  ## Run the suite that needs no root, no browser and no network.
 	$(BIN)/python -m pytest -q
 
-test-all: test kernels  ## Run everything: also kernels of other versions.
+test-all: $(VENV)/.local  ## Run everything: kernels of other versions, ten seeds of the model.
+	NBTOOL_SEEDS=10 $(BIN)/python -m pytest -q --all-kernels
 
 kernels: $(VENV)/.local  ## Run the kernel suite over every environment that can be made.
 	$(BIN)/python -m pytest -q tests/kernels --all-kernels

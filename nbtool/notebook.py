@@ -7,14 +7,18 @@ script it is never loaded, and nothing is patched or printed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbtool.errors import ConfigurationError, MissingExtraError
 from nbtool.runtime import adapter, cells, clicks, interrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _IPYTHON_7_CELL = re.compile(r"<ipython-input-(\d+)-")
 _log = logging.getLogger("nbtool")
@@ -41,13 +45,20 @@ def activate(shell: Any) -> None:
         cells.Shell(
             namespace=shell.user_ns,
             cell_name=lambda filename: _cell_name(shell, filename),
-            waiting=lambda: clicks.serving(kernel),
+            waiting=_waiting(kernel),
             background=lambda busy: _watch_idle(kernel, busy=busy),
         )
     )
     loop = _loop_of(kernel)
     if loop is not None:
         adapter.install(loop)
+
+
+def _waiting(kernel: Any) -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """Return what a cell enters while it waits; nothing where the kernel serves clicks itself."""
+    if clicks.how(kernel) in {"native", "none"}:
+        return contextlib.nullcontext
+    return lambda: clicks.serving(kernel)
 
 
 def _cell_name(shell: Any, filename: str) -> str:

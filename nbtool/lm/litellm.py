@@ -11,6 +11,7 @@ imports lazily, which would otherwise stall the loop for 0.4 s.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import concurrent.futures
 import contextlib
 import logging
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 Request = dict[str, Any]
+
+_LONGEST_EXIT_S = 5.0  # modules are short; this is for a machine that is very busy
 
 _lock = threading.Lock()
 _loading: concurrent.futures.Future[Any] | None = None
@@ -49,10 +52,37 @@ def begin_loading() -> concurrent.futures.Future[Any]:
             # A running future cannot be cancelled by one of those that wait for it.
             _loading.set_running_or_notify_cancel()
             # A daemon, so that a script that ends early does not wait for the import.
-            threading.Thread(
+            thread = threading.Thread(
                 target=_load, args=(_loading,), name="nbtool-load-litellm", daemon=True
-            ).start()
+            )
+            sys.meta_path.insert(0, _StopAtExit(thread))
+            thread.start()
         return _loading
+
+
+class _StopAtExit:
+    """End the import when the program ends: a finder of modules that finds none.
+
+    A daemon thread that is killed inside an import leaves locks behind, and the interpreter
+    may wait for them on its way out: 2 of 80 scripts that ended meanwhile hung for good.
+
+    Args:
+        thread: The thread that imports; others are left alone.
+    """
+
+    def __init__(self, thread: threading.Thread) -> None:
+        self._thread = thread
+        self._is_exit = False
+        atexit.register(self._stop)
+
+    def find_spec(self, *_: Any) -> None:
+        """Let the import go on, or end its thread."""
+        if self._is_exit and threading.current_thread() is self._thread:
+            raise SystemExit
+
+    def _stop(self) -> None:
+        self._is_exit = True
+        self._thread.join(_LONGEST_EXIT_S)
 
 
 def _load(loading: concurrent.futures.Future[Any]) -> None:
@@ -60,16 +90,17 @@ def _load(loading: concurrent.futures.Future[Any]) -> None:
     was_there = "litellm" in sys.modules
     try:
         import litellm
+
+        if not was_there:  # else somebody configured it: leave that as it is
+            litellm.suppress_debug_info = True
+            # It warns whenever the loop changes: after every asyncio.run, in every thread.
+            logging.getLogger("LiteLLM").addFilter(_is_no_loop_change)
+            with contextlib.suppress(Exception):
+                asyncio.run(_warm_up(litellm))
     except BaseException as error:  # noqa: BLE001 - whoever waits gets it
         loading.set_exception(error)
-        return
-    if not was_there:  # else somebody configured it: leave that as it is
-        litellm.suppress_debug_info = True
-        # It warns whenever the loop changes: after every asyncio.run, in every thread.
-        logging.getLogger("LiteLLM").addFilter(_is_no_loop_change)
-        with contextlib.suppress(Exception):
-            asyncio.run(_warm_up(litellm))
-    loading.set_result(litellm)
+    else:
+        loading.set_result(litellm)
 
 
 def _is_no_loop_change(record: logging.LogRecord) -> bool:

@@ -19,10 +19,10 @@ import sys
 import time
 import weakref
 from asyncio import events
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from nbtool.errors import LoopError
 from nbtool.runtime import cells, inflight, interrupt
+from nbtool.runtime.forgotten import ForgottenAwait
 from nbtool.runtime.outcome import Outcome, guarded, users_frames
 from nbtool.tracing.boundary import current_span, traced
 
@@ -40,7 +40,7 @@ _NO_CONTEXT = contextvars.Context()
 _LAST_WORDS_S = 1.0  # how long a cancelled chain may take to clean up before its waiter leaves
 
 
-class Call(collections.abc.Coroutine[Any, Any, T], Generic[T]):
+class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
     """Be a call of a step: awaitable, and a handle on what it does.
 
     Args:
@@ -125,7 +125,8 @@ class Call(collections.abc.Coroutine[Any, Any, T], Generic[T]):
         """Run the chain inside the awaiting task, as a coroutine does."""
         self._driver = asyncio.current_task()
         try:
-            value = await self._chain
+            is_root = cells.in_kernel() and current_span() is None
+            value = await (self._watched() if is_root else self._chain)
         except asyncio.CancelledError:
             self._cancelled = True
             raise
@@ -141,6 +142,18 @@ class Call(collections.abc.Coroutine[Any, Any, T], Generic[T]):
             self._driver = None
             self._was_seen = True  # by whoever awaited it
             self._release()
+
+    async def _watched(self) -> T:
+        """Await the chain; an interrupt of the cell that waits ends it, also where it blocks."""
+        task = asyncio.current_task()
+        wait = interrupt.Wait(asyncio.get_running_loop(), task.cancel if task else bool, True)
+        try:
+            with interrupt.foreground(wait):
+                return await self._chain
+        except asyncio.CancelledError:
+            if wait.hits:
+                raise InterruptedWait(f"{self.name} was cancelled.") from None
+            raise
 
     async def _join(self, *, takes_along: bool) -> T:
         """Wait on a future of one's own until the chain has ended."""
@@ -274,28 +287,7 @@ class Call(collections.abc.Coroutine[Any, Any, T], Generic[T]):
             iterator = self._iterators[driver] = self._coroutine()
         return iterator
 
-    # -- being forgotten -----------------------------------------------------------------------
-
-    def __getattr__(self, name: str) -> NoReturn:
-        __tracebackhide__ = True
-        if name.startswith(("_", "cr_")):
-            raise AttributeError(name)
-        raise CallNotAwaitedError(self._told(f".{name}"), hint=self._hint())
-
-    def __getitem__(self, key: object) -> NoReturn:
-        raise CallNotAwaitedError(self._told(f"[{key!r}]"), hint=self._hint())
-
-    def __bool__(self) -> NoReturn:
-        raise CallNotAwaitedError(self._told(" as a truth value"), hint=self._hint())
-
-    def __iter__(self) -> NoReturn:
-        raise CallNotAwaitedError(self._told(" in an iteration"), hint=self._hint())
-
-    def _told(self, use: str) -> str:
-        return f"You used `call{use}`, and this is a call of {self.name!r}, not its result."
-
-    def _hint(self) -> str:
-        return "Write `await call`, or `call.result()` in synchronous code."
+    # -- being shown ---------------------------------------------------------------------------
 
     def __repr__(self) -> str:
         return f"<Call {self.name}: {self._state()}>"
@@ -320,12 +312,6 @@ class Call(collections.abc.Coroutine[Any, Any, T], Generic[T]):
             return
         note = f"nbtool: {self.name} failed, and nobody asked for its result: {outcome.error!r}"
         outcome.start.run(print, note, file=sys.stderr)  # so that it lands below its own cell
-
-
-class CallNotAwaitedError(LoopError, AttributeError, TypeError):
-    """Say that a call was used where its result was meant."""
-
-    code = "call_not_awaited"
 
 
 class InterruptedWait(asyncio.CancelledError):

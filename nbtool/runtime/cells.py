@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 _COROUTINE = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 
@@ -71,16 +72,27 @@ def calling_cell() -> str | None:
     None where it is no cell: a coroutine function between caller and cell means that code runs
     as in a script, inside ``async def main()``; a callback or a thread has no cell below it.
     """
-    if _shell is None:
-        return None
-    frame = inspect.currentframe()
+    frame = inspect.currentframe() if _shell is not None else None
     while frame is not None:
-        code = frame.f_code
-        # A cell's code object is called "<module>", in IPython 8.0 to 8.4 "<cell line: 1>".
-        is_outermost = code.co_name.startswith(("<mod", "<cell"))
-        if is_outermost and frame.f_globals is _shell.namespace:
-            return _shell.cell_name(code.co_filename)
-        if code.co_flags & _COROUTINE:
+        if _is_cell(frame):
+            return _shell.cell_name(frame.f_code.co_filename) if _shell is not None else None
+        if frame.f_code.co_flags & _COROUTINE:
             return None
         frame = frame.f_back
     return None
+
+
+def is_below() -> bool:
+    """Tell whether a cell is on this very stack: it waits if the caller does."""
+    frame = inspect.currentframe() if _shell is not None else None
+    while frame is not None:
+        if _is_cell(frame):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _is_cell(frame: FrameType) -> bool:
+    # A cell's code object is called "<module>", in IPython 8.0 to 8.4 "<cell line: 1>".
+    is_outermost = frame.f_code.co_name.startswith(("<mod", "<cell"))
+    return is_outermost and _shell is not None and frame.f_globals is _shell.namespace

@@ -28,6 +28,7 @@ from nbtool.runtime.outcome import Outcome, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
+    from types import FrameType
 
     from nbtool.runtime.threads import Job
 
@@ -81,8 +82,10 @@ def run(awaitable: Awaitable[T], *, timeout_s: float | None = None) -> T:
     if asyncio.isfuture(awaitable) and awaitable.done():
         return awaitable.result()
     running = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the public form raises where there is none, at five times the cost
-    if running is not None and target in (None, running) and rehearsal.supported(running):
-        return _wait_parked(running, awaitable, timeout_s)
+    if running is not None and target in (None, running):
+        frame = rehearsal.frame_below(running)
+        if frame is not None:
+            return _wait_parked(running, frame, awaitable, timeout_s)
     if target is not None:
         _refuse_blocked(target, running)
         if target.is_running():
@@ -164,7 +167,10 @@ def _end(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Outcome[Any]]) -> N
 
 
 def _wait_parked(
-    loop: asyncio.AbstractEventLoop, awaitable: Awaitable[T], timeout_s: float | None
+    loop: asyncio.AbstractEventLoop,
+    frame: FrameType,
+    awaitable: Awaitable[T],
+    timeout_s: float | None,
 ) -> T:
     """Park this stack until the awaitable is done, while the loop below goes on."""
     __tracebackhide__ = True
@@ -173,7 +179,7 @@ def _wait_parked(
     struck: BaseException | None = None
     with interrupt.foreground(wait):
         try:
-            parked.park_until(loop, task)
+            parked.park_until(loop, task, frame)
         except (KeyboardInterrupt, SystemExit) as error:  # raised by some handle of the loop
             struck = error
         if not task.done():

@@ -5,13 +5,18 @@ chain installs one handler for as long as it waits; nested waits inside the chai
 or the handler of a wait that ended out of order would stay behind and end the kernel.
 
 The first interrupt stops blocking code of a chain on the spot (KeyboardInterrupt below a boundary,
-which `traced` turns into a cancellation), else it cancels what the cell waits for. The second one
+which `traced` and `guarded` take up), else it cancels what the cell waits for. The second one
 raises where it strikes. Afterwards the handler that was there before is put back, unless somebody
 else has set one meanwhile.
+
+Waits of other tasks are *companions*: they may belong to the cell (``await gather(...)``) or to an
+earlier one. With them alone the handler that was there before decides what ends, and ours only
+stops blocking code and wakes the loop.
 """
 
 from __future__ import annotations
 
+import _signal  # what signal.py wraps; turning handlers into enums would cost 3 us a call
 import asyncio
 import contextlib
 import dataclasses
@@ -21,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbtool.runtime import cells, parked
+from nbtool.runtime.outcome import guarded
 from nbtool.tracing.boundary import current_span, traced
 
 if TYPE_CHECKING:
@@ -28,7 +34,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _OURS = (str(Path(__file__).parent.parent), str(Path(asyncio.__file__).parent))
-_BOUNDARY = traced.__code__
+_SIGINT = int(signal.SIGINT)
+_BOUNDARIES = {traced.__code__, guarded.__code__}
 
 
 class Interrupted(KeyboardInterrupt):
@@ -40,19 +47,21 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Wait:
-    """One cell's wait for a chain.
+    """A wait for a chain.
 
     Attributes:
         loop: The loop that drives the chain.
         cancel: Cancels what is waited for; called on that loop.
-        passes_on: Whether the handler that was there before shall act too: a kernel's own one
+        passes_on: Whether the handler that was there before shall act instead: a kernel's own one
             ends the ``await`` of a cell.
-        hits: How many interrupts have struck since the wait began.
+        is_cells: Whether a cell itself waits, and no task of it; found by `foreground`.
+        hits: How many interrupts have struck since the cell began to wait.
     """
 
     loop: asyncio.AbstractEventLoop
     cancel: Callable[[], object]
     passes_on: bool = False
+    is_cells: bool = False
     hits: int = 0
 
 
@@ -64,13 +73,14 @@ _previous: Any = None
 def foreground(wait: Wait) -> Generator[Wait]:
     """Let interrupts end this wait while the block lasts.
 
-    Nothing is installed outside a kernel, off the main thread (signals arrive there), or inside a
+    Nothing is done outside a kernel, off the main thread (signals arrive there), or inside a
     chain.
     """
     is_main = threading.current_thread() is threading.main_thread()
     if not cells.in_kernel() or not is_main or current_span() is not None:
         yield wait
         return
+    wait.is_cells = cells.is_below()
     _install()
     _waits.append(wait)
     try:
@@ -83,36 +93,39 @@ def foreground(wait: Wait) -> Generator[Wait]:
 
 
 def _install() -> None:
+    """Put our handler in front, unless no cell runs: the kernel would keep it as its own."""
     global _previous  # noqa: PLW0603 - there is one handler a process
-    current = signal.getsignal(signal.SIGINT)
-    if current is not _on_sigint:
+    current = _signal.getsignal(_SIGINT)
+    if current not in {_on_sigint, on_idle_sigint, signal.SIG_IGN}:
         _previous = current
-        signal.signal(signal.SIGINT, _on_sigint)
+        _signal.signal(_SIGINT, _on_sigint)
 
 
 def _restore() -> None:
     global _previous
     previous, _previous = _previous, None
-    if signal.getsignal(signal.SIGINT) is _on_sigint:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if previous is None else previous)
+    if _signal.getsignal(_SIGINT) is _on_sigint:
+        _signal.signal(_SIGINT, signal.SIG_DFL if previous is None else previous)
 
 
 def _on_sigint(number: int, frame: FrameType | None) -> None:
-    waits = list(_waits)
-    for wait in waits:
+    of_cell = [wait for wait in _waits if wait.is_cells]
+    for wait in of_cell:
         wait.hits += 1
     if is_in_chain(frame):
         raise KeyboardInterrupt
-    if any(wait.hits > 1 for wait in waits) and parked.is_stepping(frame):
+    if any(wait.hits > 1 for wait in of_cell) and parked.is_stepping(frame):
         raise KeyboardInterrupt  # it goes to the oldest parked caller, not to the kernel's loop
-    for wait in waits:
-        if wait.passes_on and callable(_previous) and _previous is not signal.default_int_handler:
-            _previous(number, frame)
-        else:
+    raises = _previous is signal.default_int_handler
+    for wait in of_cell:
+        if raises or not wait.passes_on:
             wait.loop.call_soon_threadsafe(wait.cancel)
+    for wait in _waits:
         # ipykernel's handler does not wake the selector (ipykernel#881): on a quiet loop the
         # interrupt would wait for the next event.
         wait.loop.call_soon_threadsafe(_nothing)
+    if callable(_previous) and not (raises and of_cell):
+        _previous(number, frame)
 
 
 def _nothing() -> None: ...
@@ -129,7 +142,7 @@ def is_in_chain(frame: FrameType | None) -> bool:
         return False
     inner: FrameType | None = frame
     while inner is not None:
-        if inner.f_code is _BOUNDARY:
+        if inner.f_code in _BOUNDARIES:
             return True
         inner = inner.f_back
     return False

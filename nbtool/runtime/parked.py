@@ -41,7 +41,9 @@ _SOME_TIMERS = 100
 _parkings: dict[asyncio.AbstractEventLoop, _Parking] = {}
 
 
-def park_until(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> None:
+def park_until(
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], frame: FrameType | None = None
+) -> None:
     """Block the calling code until a future is done, while the loop goes on.
 
     Cancelling the task that is parked cancels `future`. KeyboardInterrupt and SystemExit that a
@@ -51,13 +53,15 @@ def park_until(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> 
     Args:
         loop: The loop that runs in this thread, below the caller; see `supported`.
         future: Future or task of that loop; its result or exception is left in it.
+        frame: What `calling_frame` gave, where that was asked before.
 
     Raises:
         LoopError: `loop` does not run on this very stack.
     """
     if future.done():
         return
-    frame = calling_frame(loop)
+    if frame is None:
+        frame = calling_frame(loop)
     if frame is None:
         raise LoopError(
             f"Cannot wait here for {future!r}: {loop!r} does not run below this call.",
@@ -94,6 +98,7 @@ class _Caller:
         self.future.add_done_callback(self.wake)
         if self.task is not None:
             tasks._leave_task(self.parking.loop, self.task)
+            self.was_cancelled = self.task._must_cancel
             self.cancel_task = self.task.cancel
             # On the one instance, as long as it is parked: to the task it looks as if it ran, so
             # it would only note the request and deliver it at its next await.
@@ -107,6 +112,13 @@ class _Caller:
 
     def wake(self, _: asyncio.Future[Any]) -> None:
         self.parking.awake.append(self)
+
+    def pass_cancel_on(self) -> None:
+        """Cancel by a method that was bound before, e.g. ``call_later(1, task.cancel)``."""
+        if self.task is not None and self.task._must_cancel and not self.was_cancelled:
+            # The request stands, so the task meets it once more at its next await.
+            self.was_cancelled = True
+            self.future.cancel(msg=self.task._cancel_message)
 
     def cancel(self, msg: Any = None) -> bool:
         return self.future.cancel(msg=msg) or self.cancel_task(msg=msg)
@@ -228,6 +240,8 @@ class _Parking:
                 return self.lender
             self._poll()
             self._call_ready()
+            for caller in self.callers:
+                caller.pass_cancel_on()
             turned = True
         return self.awake[0].stack
 

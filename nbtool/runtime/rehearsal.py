@@ -7,9 +7,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from asyncio import events
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbtool.runtime.parked import calling_frame, greenlet, park_until
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 _STEPPED = ("run_forever", "_run_once", "_process_events", "call_soon", "call_at")
 _SELF_TEST_LIMIT_S = 5.0
@@ -20,6 +23,14 @@ _verdicts: dict[type, str] = {}
 def supported(loop: asyncio.AbstractEventLoop) -> bool:
     """Say whether `park_until` works on this loop and from here; see `why_not`."""
     return not why_not(loop)
+
+
+def frame_below(loop: asyncio.AbstractEventLoop) -> FrameType | None:
+    """Return the frame in which a running loop calls us, where it can be stepped from here."""
+    verdict = _verdicts.get(type(loop))
+    if verdict is None:
+        verdict = why_not(loop)
+    return None if verdict else calling_frame(loop)
 
 
 def why_not(loop: asyncio.AbstractEventLoop) -> str:
@@ -34,23 +45,28 @@ def why_not(loop: asyncio.AbstractEventLoop) -> str:
     Returns:
         The reason in words; empty where it works.
     """
-    classes = type(loop).__mro__
-    if greenlet is None:
-        return "the package greenlet is not installed"
-    if not isinstance(loop, asyncio.BaseEventLoop):
-        return f"{classes[0]!r} is no asyncio.BaseEventLoop"
-    for name in _STEPPED:
-        definer = next(each for each in classes if name in vars(each))
-        if not _is_asyncio(definer):
-            return f"{definer!r} has its own {name}"
+    kind = type(loop)
+    if kind not in _verdicts:
+        _verdicts[kind] = _verdict(kind)
+    if _verdicts[kind]:
+        return _verdicts[kind]
     # SQLAlchemy calls synchronous code in a greenlet of its own, which cannot be parked: the task
     # may be stepped on another stack than the one to which that greenlet returns.
     if events._get_running_loop() is loop and calling_frame(loop) is None:
         return "the caller is in a greenlet of other code"
-    tested = next(each for each in classes if _is_asyncio(each))
-    if tested not in _verdicts:
-        _verdicts[tested] = _self_test(tested)
-    return _verdicts[tested]
+    return ""
+
+
+def _verdict(kind: type[asyncio.AbstractEventLoop]) -> str:
+    if greenlet is None:
+        return "the package greenlet is not installed"
+    if not issubclass(kind, asyncio.BaseEventLoop):
+        return f"{kind!r} is no asyncio.BaseEventLoop"
+    for name in _STEPPED:
+        definer = next(each for each in kind.__mro__ if name in vars(each))
+        if not _is_asyncio(definer):
+            return f"{definer!r} has its own {name}"
+    return _self_test(next(each for each in kind.__mro__ if _is_asyncio(each)))
 
 
 def _is_asyncio(kind: type) -> bool:

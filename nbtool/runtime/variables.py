@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import contextvars
+
+
+_UNSET: Any = object()
 
 
 def copy_changed(start: contextvars.Context, end: contextvars.Context) -> None:
@@ -19,6 +22,7 @@ def copy_changed(start: contextvars.Context, end: contextvars.Context) -> None:
         start: The Context that the chain started with.
         end: The Context as the chain left it.
     """
+    before = start.get
     for variable, value in end.items():
-        if variable not in start or start[variable] is not value:
+        if before(variable, _UNSET) is not value:
             variable.set(value)
