@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _IPYTHON_7_CELL = re.compile(r"<ipython-input-(\d+)-")
 _log = logging.getLogger("nbtool")
+_undo_waking: list[Callable[[], None]] = []
 _saved_idle: list[Any] = []  # the kernel's own idle handler, while ours is in its place
 
 
@@ -52,6 +53,7 @@ def activate(shell: Any) -> None:
     loop = _loop_of(kernel)
     if loop is not None:
         adapter.install(loop)
+        _wake_on_signals(loop)
 
 
 def _waiting(kernel: Any) -> Callable[[], contextlib.AbstractContextManager[None]]:
@@ -77,6 +79,8 @@ def restore() -> None:
     asyncio's own again. ``%load_ext nbtool`` brings it back.
     """
     adapter.uninstall()
+    while _undo_waking:
+        _undo_waking.pop()()
     shell = running_shell()
     if shell is not None:
         _watch_idle(shell.kernel, busy=False)
@@ -88,6 +92,29 @@ def _loop_of(kernel: Any) -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:  # imported in a thread
         return getattr(getattr(kernel, "io_loop", None), "asyncio_loop", None)
+
+
+def _wake_on_signals(loop: asyncio.AbstractEventLoop) -> None:
+    """Let a signal wake a quiet loop: ipykernel's own interrupt does not (ipykernel#881).
+
+    What `loop.add_signal_handler` does, which would take the signal away from ipykernel.
+    """
+    waker: Any = getattr(loop, "_csock", None)
+    if waker is None:
+        return
+    with contextlib.suppress(ValueError):  # not in the main thread
+        before = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        if before != -1:  # somebody has one: theirs stays
+            signal.set_wakeup_fd(before)
+            return
+        _undo_waking.append(lambda: _stop_waking(waker.fileno()))
+
+
+def _stop_waking(number: int) -> None:
+    with contextlib.suppress(ValueError):
+        now = signal.set_wakeup_fd(-1)
+        if now not in {-1, number}:
+            signal.set_wakeup_fd(now)
 
 
 def _watch_idle(kernel: Any, *, busy: bool) -> None:

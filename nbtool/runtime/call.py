@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import collections.abc
+import contextlib
 import contextvars
 import inspect
 import sys
@@ -152,8 +153,10 @@ class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
                 return await self._chain
         except asyncio.CancelledError:
             if wait.hits:
-                raise InterruptedWait(f"{self.name} was cancelled.") from None
+                raise interrupt.InterruptedWait(f"{self.name} was cancelled.") from None
             raise
+        except SystemExit as error:
+            raise interrupt.as_task_may_raise(self.name, error) or error from None
 
     async def _join(self, *, takes_along: bool) -> T:
         """Wait on a future of one's own until the chain has ended."""
@@ -172,12 +175,17 @@ class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
         except asyncio.CancelledError:
             self._waiters = self._waiters - {waiter}
             if takes_along and not self._waiters:
-                await self._end(loop)
-            if wait.hits:
-                raise InterruptedWait(self._interrupt_notice()) from None
-            raise
+                with contextlib.suppress(asyncio.CancelledError):  # a second interrupt
+                    await self._end(loop)
+            kind = interrupt.InterruptedWait if wait.hits else asyncio.CancelledError
+            raise kind(self._notice()) from None
         finally:
             self._waiters = self._waiters - {waiter}
+        error = self._outcome.error if self._outcome is not None else None
+        raised = interrupt.as_task_may_raise(self.name, error)
+        if raised is not error and raised is not None:
+            self._was_seen = True
+            raise raised
         return self._taken()
 
     async def _end(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -186,7 +194,7 @@ class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
         if self._task is not None and self._task.get_loop() is loop and not self._task.done():
             await asyncio.wait([self._task], timeout=_LAST_WORDS_S)
 
-    def _interrupt_notice(self) -> str:
+    def _notice(self) -> str:
         state = "was cancelled" if self.done() else "was told to stop and has not ended yet"
         return f"{self.name} {state}."
 
@@ -216,7 +224,13 @@ class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
             return self._taken()
         if self._started_s is None:
             return run(self, timeout_s=timeout_s)
-        return run(self._join(takes_along=False), timeout_s=timeout_s)
+        try:
+            return run(self._join(takes_along=False), timeout_s=timeout_s)
+        except KeyboardInterrupt:  # the user's own, in a cell that waits: it is meant for the call
+            self.cancel()
+            with contextlib.suppress(asyncio.CancelledError, TimeoutError):
+                run(self._join(takes_along=False), timeout_s=_LAST_WORDS_S)
+            raise
 
     # -- looking and stopping ------------------------------------------------------------------
 
@@ -314,13 +328,6 @@ class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
         outcome.start.run(print, note, file=sys.stderr)  # so that it lands below its own cell
 
 
-class InterruptedWait(asyncio.CancelledError):
-    """End the ``await`` of a cell that was interrupted, in one line."""
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"KeyboardInterrupt: {self}"]
-
-
 def _wake(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
@@ -356,6 +363,7 @@ def call_of(
         cell = cells.calling_cell() if loop is not None else None
         if loop is not None and cell is not None:
             call.start(loop, cell)
+            interrupt.watch()
     return call
 
 

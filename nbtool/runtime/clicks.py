@@ -127,7 +127,6 @@ class _Pump:
         self.uses = 0
         self._kernel = kernel
         self._incoming, self._outgoing, self._queue = _shell(kernel)
-        self._not_begun = 0  # messages that later ones must not overtake
         self._tasks: set[asyncio.Task[None]] = set()
         self._speaker: Any = None  # the message in whose name output goes now
         self._before: tuple[Any, Any] = (b"", {})  # in whose name it went before
@@ -143,10 +142,9 @@ class _Pump:
 
     def _takes(self, frames: list[Any]) -> bool:
         """Serve a message in the next turn of the loop, unless the kernel has to or can do it."""
-        parsed = self._parsed(frames) if self._not_begun or self._is_busy() else None
+        parsed = self._parsed(frames) if self._is_busy() else None
         if parsed is None:
             return False
-        self._not_begun += 1
         context = self._context()
         task = self.loop.create_task(self._serve(*parsed), context=context)
         self._tasks.add(task)  # asyncio itself keeps tasks by weak references only
@@ -183,7 +181,6 @@ class _Pump:
 
     async def _serve(self, idents: list[bytes], message: Any) -> None:
         """Do what `Kernel.dispatch_shell` does, but leave the cell its signal handler."""
-        self._not_begun -= 1
         kernel = self._kernel
         try:
             self._speak(idents, message)

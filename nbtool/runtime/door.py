@@ -190,9 +190,18 @@ def _wait_parked(
     if isinstance(struck, SystemExit):
         raise struck
     if struck is not None or wait.hits:
-        state = "The chain was cancelled." if task.done() else "The chain has not ended yet."
-        raise interrupt.Interrupted(state) from None
+        raise interrupt.Interrupted(_state_of(task)) from None
     return task.result().unwrap()
+
+
+def _state_of(task: asyncio.Task[Any]) -> str:
+    if not task.done():
+        return "The chain has not ended yet."
+    try:
+        task.result()
+    except asyncio.CancelledError as error:  # a call says how far it has come
+        return str(error) or "The chain was cancelled."
+    return "The chain was cancelled."
 
 
 async def _ended_or_late(task: asyncio.Task[Any]) -> None:
@@ -213,6 +222,8 @@ def _wait_elsewhere(
         chain = guarded(awaitable, timeout_s)
         tasks.append(loop.create_task(chain if job is None else _without_slot(job, chain)))
         tasks[0].add_done_callback(_passing_on(done))
+        if job is not None:
+            job.waits_for(tasks[0])
 
     with _standing_still() as context:
         try:

@@ -25,8 +25,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nbtool.errors import LoopError
 from nbtool.runtime import cells, parked
-from nbtool.runtime.outcome import guarded
+from nbtool.runtime.outcome import guarded, root_task
 from nbtool.tracing.boundary import current_span, traced
 
 if TYPE_CHECKING:
@@ -43,6 +44,36 @@ class Interrupted(KeyboardInterrupt):
 
     def _render_traceback_(self) -> list[str]:
         return [f"KeyboardInterrupt: {self}"]
+
+
+class InterruptedWait(asyncio.CancelledError):
+    """End the ``await`` of a cell that was interrupted; notebooks show it in one line."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"KeyboardInterrupt: {self}"]
+
+
+class ChainExitedError(LoopError):
+    """Say in a task of a kernel that a chain called ``sys.exit()``, which would end the kernel."""
+
+    code = "chain_exited"
+
+
+def as_task_may_raise(name: str, error: BaseException | None) -> BaseException | None:
+    """Turn what would end a kernel, were a task of its loop to raise it, into something else.
+
+    Args:
+        name: Whose chain raised the error.
+        error: That error, if there is one.
+    """
+    fatal = isinstance(error, KeyboardInterrupt | SystemExit)
+    if not fatal or not cells.in_kernel() or cells.is_below():
+        return error
+    if isinstance(error, SystemExit):
+        return ChainExitedError(
+            f"{name!r} called sys.exit({error.code!r}).", hint="Raise an ordinary exception."
+        )
+    return InterruptedWait(f"{name} was cancelled.")
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -92,6 +123,15 @@ def foreground(wait: Wait) -> Generator[Wait]:
             _restore()
 
 
+def watch() -> None:
+    """Let interrupts stop blocking code of a chain until the cell that starts it has ended.
+
+    The kernel puts back its own handler then.
+    """
+    if cells.in_kernel() and threading.current_thread() is threading.main_thread():
+        _install()
+
+
 def _install() -> None:
     """Put our handler in front, unless no cell runs: the kernel would keep it as its own."""
     global _previous  # noqa: PLW0603 - there is one handler a process
@@ -113,19 +153,46 @@ def _on_sigint(number: int, frame: FrameType | None) -> None:
     for wait in of_cell:
         wait.hits += 1
     if is_in_chain(frame):
+        has_root = _end_rest_of_chain()
+        if not has_root and not cells.is_below():  # in a child task of what the cell awaits
+            _end_waits(of_cell)
+        if not of_cell:
+            _pass_on(number, frame)
         raise KeyboardInterrupt
     if any(wait.hits > 1 for wait in of_cell) and parked.is_stepping(frame):
         raise KeyboardInterrupt  # it goes to the oldest parked caller, not to the kernel's loop
-    raises = _previous is signal.default_int_handler
+    _end_waits(of_cell)
+    if not of_cell or _previous is not signal.default_int_handler:
+        _pass_on(number, frame)
+
+
+def _end_waits(of_cell: list[Wait]) -> None:
     for wait in of_cell:
-        if raises or not wait.passes_on:
+        if not wait.passes_on or _previous is signal.default_int_handler:
             wait.loop.call_soon_threadsafe(wait.cancel)
+
+
+def _pass_on(number: int, frame: FrameType | None) -> None:
     for wait in _waits:
         # ipykernel's handler does not wake the selector (ipykernel#881): on a quiet loop the
         # interrupt would wait for the next event.
         wait.loop.call_soon_threadsafe(_nothing)
-    if callable(_previous) and not (raises and of_cell):
+    if callable(_previous):
         _previous(number, frame)
+
+
+def _end_rest_of_chain() -> bool:
+    """Cancel the chain in a child task of which blocking code is stopped; False: it has no root.
+
+    What is struck in the root itself ends by the KeyboardInterrupt, and may clean up in peace.
+    """
+    root = root_task.get()
+    if root is None:
+        return False
+    loop = root.get_loop()
+    if asyncio.current_task(loop) is not root:
+        loop.call_soon_threadsafe(root.cancel)
+    return True
 
 
 def _nothing() -> None: ...
@@ -151,4 +218,5 @@ def is_in_chain(frame: FrameType | None) -> bool:
 def on_idle_sigint(_number: int, frame: FrameType | None) -> None:
     """Stop blocking code of a background chain while no cell runs; do nothing else."""
     if is_in_chain(frame):
+        _end_rest_of_chain()
         raise KeyboardInterrupt

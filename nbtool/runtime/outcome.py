@@ -7,7 +7,7 @@ import contextvars
 import dataclasses
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from nbtool.runtime.variables import copy_changed
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# The task that carries the chain of which the calling code, or a child task of it, is part.
+root_task: contextvars.ContextVar[asyncio.Task[Any] | None] = contextvars.ContextVar(
+    "nbtool_root_task", default=None
+)
 _PACKAGE = str(Path(__file__).parent.parent) + os.sep
 
 
@@ -61,6 +65,7 @@ async def guarded(awaitable: Awaitable[T], timeout_s: float | None = None) -> Ou
     Raised through a task they would stop the loop that drives it, and in a kernel that loop is
     the kernel's: ``sys.exit()`` in a tool would end it. Cancellation passes as it must.
     """
+    root_task.set(asyncio.current_task())
     start = contextvars.copy_context()
     try:
         if timeout_s is None:

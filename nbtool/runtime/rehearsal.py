@@ -26,7 +26,7 @@ def supported(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def frame_below(loop: asyncio.AbstractEventLoop) -> FrameType | None:
-    """Return the frame in which a running loop calls us, where it can be stepped from here."""
+    """Return the frame in which a loop that can be stepped calls us."""
     verdict = _verdicts.get(type(loop))
     if verdict is None:
         verdict = why_not(loop)

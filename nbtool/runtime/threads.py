@@ -193,6 +193,7 @@ class Job:
         slots: Bounds the threads that work at once.
         has_slot: Whether this job holds one; it gives it back while its thread waits.
         future: Done when the call is.
+        chain: What its thread waits for in the door.
     """
 
     call: Callable[[], Any]
@@ -201,12 +202,24 @@ class Job:
     slots: asyncio.Semaphore
     future: asyncio.Future[Any]
     has_slot: bool = True
+    chain: asyncio.Task[Any] | None = None
 
     def give_slot_back(self) -> None:
         """Let another thread work; on the home loop only."""
         if self.has_slot:
             self.has_slot = False
             self.slots.release()
+
+    def waits_for(self, chain: asyncio.Task[Any]) -> None:
+        """Note what the thread waits for, and end that if nobody waits for the job any more."""
+        self.chain = chain
+        if self.future.cancelled():
+            chain.cancel()
+
+    def cancel_chain(self) -> None:
+        """End what the thread waits for; on the home loop only."""
+        if self.chain is not None:
+            self.chain.cancel()
 
     async def take_slot(self) -> None:
         """Wait until this thread may work on; on the home loop only."""
@@ -309,8 +322,8 @@ async def in_worker(call: Callable[[], T]) -> T:
         What it returns. Context variables pass in, and those it changed come back.
 
     Raises:
-        asyncio.CancelledError: The chain was cancelled. The thread cannot be stopped: it runs on
-            to its end and its result is dropped.
+        asyncio.CancelledError: The chain was cancelled. What the thread waits for in the door is
+            cancelled too; else it cannot be stopped: it runs on and its result is dropped.
     """
     loop = asyncio.get_running_loop()
     slots = _slots_of(loop)
@@ -318,17 +331,21 @@ async def in_worker(call: Callable[[], T]) -> T:
     start = context.copy()
     await slots.acquire()
     future = loop.create_future()
+    job = Job(call, context, loop, slots, future)
     try:
-        _start(Job(call, context, loop, slots, future))
+        _start(job)
     except RuntimeError:  # no further thread can be started
         slots.release()
         raise
     try:
         return await future
+    except asyncio.CancelledError:
+        job.cancel_chain()
+        raise
     finally:
         if future.done() and not future.cancelled():
             copy_changed(start, context)
-        del future  # it holds the error, whose traceback holds this frame
+        del future, job  # they hold the error, whose traceback holds this frame
 
 
 # -- fork ----------------------------------------------------------------------------------------

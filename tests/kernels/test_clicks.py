@@ -196,14 +196,19 @@ def test_output_goes_to_the_cell_or_the_click_that_caused_it(page, code):
     assert [shown.text for shown in click.displays] == ["'clicked'"]
 
 
-def test_what_was_printed_just_before_a_click_stays_with_the_cell(page):
-    late = "loop.call_soon(lambda: print('just', end=''))"
-    cell = page.start(f"{late}\nwait(held())")
-    clicked = [page.click(f"{late}\nprint('clicked')") for _ in range(3)]
+def test_what_a_cell_prints_all_the_time_stays_with_the_cell(page):
+    page.kernel.run(
+        "async def tick():\n"
+        "    while not released.is_set():\n"
+        "        print('.', end='')\n"
+        "        await asyncio.sleep(0.001)"
+    )
+    cell = page.start("wait(asyncio.wait([loop.create_task(held()), loop.create_task(tick())]))")
+    clicked = [page.click("time.sleep(0.01)\nprint('clicked', end='')") for _ in range(5)]
     page.release(cell)
 
-    assert [click.stdout.replace("just", "") for click in clicked] == ["clicked\n"] * 3
-    assert "clicked" not in cell.stdout
+    assert [click.stdout for click in clicked] == ["clicked"] * 5
+    assert set(cell.stdout.replace("on\n", "")) == {"."}
 
 
 def test_exception_in_a_click_is_logged_and_the_next_click_is_served(page):
@@ -230,23 +235,24 @@ def test_cell_keeps_its_output_while_an_async_function_of_the_kernel_waits(page)
     page.kernel.run(
         "async def hear_slowly(*_):\n"
         "    print('heard', flush=True)\n"
-        "    await asyncio.sleep(0.3)\n"
+        "    await asyncio.sleep(0.6)\n"
         "async def speak():\n"
-        "    await asyncio.gather(held(), asyncio.sleep(0.2))\n"
+        "    print('on', flush=True)\n"
+        "    await asyncio.sleep(0.3)\n"
         "    print('cell')"
     )
     cell = page.start("serve_next_with(hear_slowly)\nwait(speak())")
     click = page.click()
+    page.kernel.wait_for(cell.msg_id)
 
-    assert page.sees(lambda: click.stdout)
-    assert page.release(cell).stdout == "on\ncell\n"
+    assert cell.stdout == "on\ncell\n"
     assert click.stdout == "heard\n"
 
 
 def test_cell_ends_in_its_own_name_while_a_click_still_waits_inside(page):
-    cell = page.start("wait(held())\nprint('end of cell')")
-    page.click("wait(asyncio.sleep(0.5))\nheard.append('end of click')")
-    page.release(cell)
+    cell = page.start("loop.call_later(0.3, released.set)\nwait(held())\nprint('end of cell')")
+    page.click("wait(asyncio.sleep(0.6))\nheard.append('end of click')")
+    page.kernel.wait_for(cell.msg_id)
 
     assert cell.stdout == "on\nend of cell\n"
     assert page.kernel.run("'end of click' in heard").result_text == "False"
@@ -278,7 +284,7 @@ def test_overlapping_uses_serve_until_the_last_one_ends(page):
     assert page.release(cell).result_text == "True"
 
 
-def test_what_others_put_on_top_meanwhile_is_left_alone(page):
+def test_what_others_put_on_top_meanwhile_is_left_alone_and_works(page):
     cell = page.kernel.run(
         "with clicks.serving(kernel):\n"
         "    below = incoming._recv_callback\n"
@@ -286,17 +292,38 @@ def test_what_others_put_on_top_meanwhile_is_left_alone(page):
         "    incoming.on_recv(theirs, copy=False)\n"
         "incoming._recv_callback is theirs"
     )
-    again = page.start("wait(held())")
+    plain = page.start("print('on', flush=True)\nawait asyncio.sleep(0.6)")
+    click = page.click("print('clicked')\nincoming.on_recv(own_callback, copy=False)")
 
-    assert page.release(again).status == "ok"
     assert cell.result_text == "True"
-    page.kernel.run("incoming.on_recv(own_callback, copy=False)")
+    assert page.sees(lambda: click.stdout, timeout_s=0.3) is (page.how == "native")
+    assert page.kernel.wait_for(plain.msg_id).status == "ok"
+    assert page.sees(lambda: click.stdout)
 
 
 def test_context_variables_of_a_cell_last_to_the_next(page):
     page.kernel.run("wait(asyncio.sleep(0))\nvar.set('mine')")
 
     assert page.kernel.run("var.get()").result_text == "'mine'"
+
+
+def test_click_sees_the_context_variables_of_cells_where_the_kernel_notes_them(page):
+    page.kernel.run("var.set('mine')")
+    cell = page.start("wait(held())")
+    click = page.click("print(var.get())")
+    page.release(cell)
+
+    assert click.stdout == {"pump": "unset\n"}.get(page.how, "mine\n")
+
+
+def test_click_between_cells_is_the_kernels_own_so_an_interrupt_ends_it(page):
+    page.start(WAITS["background"])
+    stuck = page.click("print('stuck', flush=True)\ntime.sleep(60)  # between cells")
+    page.sees(lambda: stuck.stdout)
+    page.kernel.interrupt()
+
+    assert page.kernel.run("'alive'").result_text == "'alive'"
+    assert "KeyboardInterrupt" in page.kernel.log
 
 
 def test_damaged_message_is_left_to_the_kernel(page):
