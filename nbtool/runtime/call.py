@@ -156,7 +156,7 @@ class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
                 raise interrupt.InterruptedWait(f"{self.name} was cancelled.") from None
             raise
         except SystemExit as error:
-            raise interrupt.as_task_may_raise(self.name, error) or error from None
+            raise interrupt.as_task_may_raise(error) from None
 
     async def _join(self, *, takes_along: bool) -> T:
         """Wait on a future of one's own until the chain has ended."""
@@ -181,11 +181,6 @@ class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
             raise kind(self._notice()) from None
         finally:
             self._waiters = self._waiters - {waiter}
-        error = self._outcome.error if self._outcome is not None else None
-        raised = interrupt.as_task_may_raise(self.name, error)
-        if raised is not error and raised is not None:
-            self._was_seen = True
-            raise raised
         return self._taken()
 
     async def _end(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -203,6 +198,9 @@ class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
         self._was_seen = True
         if self._outcome is None:
             raise asyncio.CancelledError(f"{self.name} was cancelled")
+        error = self._outcome.error
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise interrupt.as_task_may_raise(error)
         if self._was_copied or self._task is None:
             return self._outcome.value_or_raise()
         self._was_copied = True  # later waiters may have moved on to other values of their own

@@ -188,10 +188,13 @@ def _wait_parked(
             with contextlib.suppress(KeyboardInterrupt):
                 parked.park_until(loop, last_words)
     if isinstance(struck, SystemExit):
-        raise struck
+        raise interrupt.as_task_may_raise(struck)
     if struck is not None or wait.hits:
-        raise interrupt.Interrupted(_state_of(task)) from None
-    return task.result().unwrap()
+        raise interrupt.as_task_may_raise(interrupt.Interrupted(_state_of(task))) from None
+    outcome = task.result()
+    if outcome.error is not None:
+        outcome.error = interrupt.as_task_may_raise(outcome.error)
+    return outcome.unwrap()
 
 
 def _state_of(task: asyncio.Task[Any]) -> str:
@@ -272,8 +275,11 @@ def _taken(
 
 async def _without_slot(job: Job, chain: Awaitable[Outcome[T]]) -> Outcome[T]:
     job.give_slot_back()
-    # Cancelled, it takes none again: the loop may be ending, and a slot may be long in coming.
-    outcome = await chain
+    try:
+        # Cancelled, it takes none again: the loop may be ending, and a slot may be long in coming.
+        outcome = await chain
+    finally:
+        job.chain = None  # it may hold an error, whose traceback holds this frame
     await job.take_slot()
     return outcome
 

@@ -20,6 +20,7 @@ import _signal  # what signal.py wraps; turning handlers into enums would cost 3
 import asyncio
 import contextlib
 import dataclasses
+import inspect
 import signal
 import threading
 from pathlib import Path
@@ -28,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from nbtool.errors import LoopError
 from nbtool.runtime import cells, parked
 from nbtool.runtime.outcome import guarded, root_task
-from nbtool.tracing.boundary import current_span, traced
+from nbtool.tracing.boundary import current_span, traced, traced_inline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -59,21 +60,27 @@ class ChainExitedError(LoopError):
     code = "chain_exited"
 
 
-def as_task_may_raise(name: str, error: BaseException | None) -> BaseException | None:
+def as_task_may_raise(error: BaseException) -> BaseException:
     """Turn what would end a kernel, were a task of its loop to raise it, into something else.
 
-    Args:
-        name: Whose chain raised the error.
-        error: That error, if there is one.
+    On a cell's own stack, and below the guard of a chain, everything may be raised.
     """
     fatal = isinstance(error, KeyboardInterrupt | SystemExit)
-    if not fatal or not cells.in_kernel() or cells.is_below():
+    if not fatal or not cells.in_kernel() or cells.is_below() or _is_guarded():
         return error
     if isinstance(error, SystemExit):
         return ChainExitedError(
-            f"{name!r} called sys.exit({error.code!r}).", hint="Raise an ordinary exception."
+            f"A chain called sys.exit({error.code!r}) in a task of this kernel.",
+            hint="Raise an ordinary exception.",
         )
-    return InterruptedWait(f"{name} was cancelled.")
+    return InterruptedWait(str(error) or "The chain was cancelled.")
+
+
+def _is_guarded() -> bool:
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code is not guarded.__code__:
+        frame = frame.f_back
+    return frame is not None
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -209,9 +216,12 @@ def is_in_chain(frame: FrameType | None) -> bool:
         return False
     inner: FrameType | None = frame
     while inner is not None:
-        if inner.f_code in _BOUNDARIES:
+        below = inner.f_back
+        # `traced_inline` raises it again, which only what lies below may take up.
+        is_inline = below is not None and below.f_code is traced_inline.__code__
+        if inner.f_code in _BOUNDARIES and not is_inline:
             return True
-        inner = inner.f_back
+        inner = below
     return False
 
 
