@@ -250,7 +250,10 @@ def translated(
     """
     causes = _causes(error, handled)
     headers = _headers_of(causes)
-    text = scrub_text(str(error), secrets=(*secrets_in_use(), *_keys_of(request)))
+    secrets = (*secrets_in_use(), *_keys_of(request))
+    text = scrub_text(str(error), secrets=secrets)
+    for cause in causes:
+        _scrub(cause, secrets)
     wants_key = not headers and _WANTS_KEY.search(text) is not None
     missing = _missing_keys(litellm, request) if wants_key else ()
     kind = _kind_of(causes, litellm, answered=bool(headers), has_key=not missing)
@@ -272,6 +275,17 @@ def translated(
         retry_after=_seconds(headers.get("retry-after")),
         hint=hint,
     )
+
+
+def _scrub(error: BaseException, secrets: tuple[str, ...]) -> None:
+    """Take secrets out of a foreign error, which a traceback shows as the cause of ours."""
+    error.args = tuple(
+        scrub_text(arg, secrets=secrets) if isinstance(arg, str) else arg for arg in error.args
+    )
+    message = getattr(error, "message", None)  # what litellm's and openai's errors print
+    if isinstance(message, str):
+        with contextlib.suppress(AttributeError):  # a read-only one is printed from args
+            error.message = scrub_text(message, secrets=secrets)  # type: ignore[attr-defined] # just read
 
 
 def _causes(error: BaseException, handled: BaseException | None) -> list[BaseException]:

@@ -187,6 +187,8 @@ def _wait_parked(
             last_words = loop.create_task(_ended_or_late(task))
             with contextlib.suppress(KeyboardInterrupt):
                 parked.park_until(loop, last_words)
+    if task.cancelled():
+        _close_unstarted(awaitable)
     if isinstance(struck, SystemExit):
         raise interrupt.as_task_may_raise(struck)
     if struck is not None or wait.hits:
@@ -195,6 +197,13 @@ def _wait_parked(
     if outcome.error is not None:
         outcome.error = interrupt.as_task_may_raise(outcome.error)
     return outcome.unwrap()
+
+
+def _close_unstarted(*awaitables: Any) -> None:
+    """Drop what was cancelled before its first step, so that Python does not complain."""
+    for each in awaitables:
+        if inspect.iscoroutine(each) and inspect.getcoroutinestate(each) == inspect.CORO_CREATED:
+            each.close()
 
 
 def _state_of(task: asyncio.Task[Any]) -> str:
@@ -224,6 +233,7 @@ def _wait_elsewhere(
     def start() -> None:
         chain = guarded(awaitable, timeout_s)
         tasks.append(loop.create_task(chain if job is None else _without_slot(job, chain)))
+        tasks[0].add_done_callback(lambda _: _close_unstarted(chain, awaitable))
         tasks[0].add_done_callback(_passing_on(done))
         if job is not None:
             job.waits_for(tasks[0])

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _OURS = (str(Path(__file__).parent.parent), str(Path(asyncio.__file__).parent))
+_STDLIB = str(Path(contextlib.__file__).parent)
 _SIGINT = int(signal.SIGINT)
 _BOUNDARIES = {traced.__code__, guarded.__code__}
 
@@ -193,7 +194,8 @@ def _end_rest_of_chain() -> bool:
 
     What is struck in the root itself ends by the KeyboardInterrupt, and may clean up in peace.
     """
-    root = root_task.get()
+    reference = root_task.get()
+    root = reference() if reference is not None else None
     if root is None:
         return False
     loop = root.get_loop()
@@ -209,12 +211,14 @@ def is_in_chain(frame: FrameType | None) -> bool:
     """Tell whether a frame is a chain's own blocking code.
 
     Args:
-        frame: The innermost frame. In code of asyncio or of ours it is never raised: that would
-            break what they keep.
+        frame: The innermost frame. In code of asyncio or of ours, and in what they call of the
+            standard library, it is never raised: that would break what they keep.
     """
-    if frame is None or frame.f_code.co_filename.startswith(_OURS):
+    inner = frame
+    while inner is not None and _is_stdlib(inner.f_code.co_filename):
+        inner = inner.f_back
+    if inner is None or inner.f_code.co_filename.startswith(_OURS):
         return False
-    inner: FrameType | None = frame
     while inner is not None:
         below = inner.f_back
         # `traced_inline` raises it again, which only what lies below may take up.
@@ -223,6 +227,12 @@ def is_in_chain(frame: FrameType | None) -> bool:
             return True
         inner = below
     return False
+
+
+def _is_stdlib(file: str) -> bool:
+    if file.startswith("<frozen"):
+        return True
+    return file.startswith(_STDLIB) and not file.startswith(_OURS) and "site-packages" not in file
 
 
 def on_idle_sigint(_number: int, frame: FrameType | None) -> None:

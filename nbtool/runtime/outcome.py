@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import dataclasses
 import os
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The task that carries the chain of which the calling code, or a child task of it, is part.
-root_task: contextvars.ContextVar[asyncio.Task[Any] | None] = contextvars.ContextVar(
+# The task that carries the chain of which the calling code, or a child task of it, is part. A
+# weak reference, since the task's own context holds it.
+root_task: contextvars.ContextVar[weakref.ref[asyncio.Task[Any]] | None] = contextvars.ContextVar(
     "nbtool_root_task", default=None
 )
 _PACKAGE = str(Path(__file__).parent.parent) + os.sep
@@ -65,7 +67,8 @@ async def guarded(awaitable: Awaitable[T], timeout_s: float | None = None) -> Ou
     Raised through a task they would stop the loop that drives it, and in a kernel that loop is
     the kernel's: ``sys.exit()`` in a tool would end it. Cancellation passes as it must.
     """
-    root_task.set(asyncio.current_task())
+    task = asyncio.current_task()
+    root_task.set(None if task is None else weakref.ref(task))
     start = contextvars.copy_context()
     try:
         if timeout_s is None:

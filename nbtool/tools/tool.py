@@ -205,7 +205,7 @@ class Tool(Step):
 
     def __str__(self) -> str:
         """Describe the tool in one line, as the prompt of ReAct does."""
-        about = f", which does: {' '.join(self.desc.split())}" if self.desc else ""
+        about = f", which does: {' '.join(self.desc.split()).rstrip('.')}" if self.desc else ""
         return f"{self.name}{about}. It takes these arguments as JSON: {json.dumps(self.args)}"
 
     def __repr__(self) -> str:

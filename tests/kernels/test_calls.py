@@ -134,7 +134,7 @@ def test_call_can_be_ended(page, code):
 
 @pytest.mark.behaviour(25)
 def test_result_with_a_limit_leaves_the_call_running(page):
-    cell = page.run("call = step.acall(x=1, s=0.3)\ncall.result(timeout_s=0.05)")
+    cell = page.run("call = step.acall(x=1, s=1)\ncall.result(timeout_s=0.05)")
 
     assert cell.error_name == "TimeoutError"
     assert page.run("call.done(), await call").result_text == "(False, 2)"

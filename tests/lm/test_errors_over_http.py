@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 
 from nbtool import errors
@@ -141,6 +143,7 @@ async def test_key_that_the_provider_repeats_is_not_in_the_message(failing, stat
 
     assert key not in str(error)
     assert "bad key <redacted>" in str(error)
+    assert key not in "".join(traceback.format_exception(error))
 
 
 @pytest.mark.parametrize("model", ["no-such-provider/x", "gpt", "gpt-4o-minii"])
