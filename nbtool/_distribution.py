@@ -11,7 +11,9 @@ import os
 import re
 
 _OURS = re.compile(r"nbtool[-_.]live-.*\.(?:dist|egg)-info$", re.IGNORECASE)
-_FOREIGN = re.compile(r"nbtool-[^-]*\.(?:dist|egg)-info$", re.IGNORECASE)
+_FOREIGN = re.compile(r"nbtool-\d.*\.(?:dist|egg)-info$", re.IGNORECASE)
+
+_INSTALL_FOLDERS = ("site-packages", "dist-packages")  # the second is Debian's and Colab's
 
 
 def installed_beside(folder: str) -> tuple[bool, bool]:
@@ -49,7 +51,8 @@ def check_distribution(package_file: str) -> None:
             "  Hint: pip uninstall -y nbtool nbtool-live && pip install nbtool-live"
         )
     is_checkout = os.path.exists(os.path.join(folder, "pyproject.toml"))  # noqa: PTH110, PTH118
-    if not ours and not is_checkout and os.path.basename(folder) == "site-packages":  # noqa: PTH119
+    is_installed_into = os.path.basename(folder) in _INSTALL_FOLDERS  # noqa: PTH119
+    if not ours and not is_checkout and is_installed_into:
         raise ImportError(
             f"The folder 'nbtool' in {folder!r} does not belong to the distribution "
             "'nbtool-live': that is not installed there.\n"

@@ -20,7 +20,8 @@ def add(folder, *names):
 
 OURS = ["nbtool_live-0.1.0.dist-info", "nbtool-live-0.1.0.dist-info", "NBTool.Live-1.dist-info",
         "nbtool_live-0.1.0-py3.11.egg-info"]  # fmt: skip
-FOREIGN = ["nbtool-0.0.7.dist-info", "NBTOOL-1.0.dist-info", "nbtool-1.0.egg-info"]
+FOREIGN = ["nbtool-0.0.7.dist-info", "NBTOOL-1.0.dist-info", "nbtool-1.0.egg-info",
+           "nbtool-1.0-py3.9.egg-info"]  # fmt: skip
 NEITHER = ["nbtool", "nbtools-1.0.dist-info", "nbtool_extra-1.0.dist-info", "mynbtool-1.dist-info",
            "nbtool-extra-1.0.dist-info", "nbtool.py", "nbtool_live"]  # fmt: skip
 
