@@ -12,7 +12,7 @@ what was there. In a script nothing is installed.
 from __future__ import annotations
 
 import asyncio
-import sys
+import contextlib
 from asyncio import events
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +46,11 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
     # nest_asyncio looks at these marks, and then leaves the classes of asyncio alone.
     _replace(loop, "_nest_patched", True)
     _replace(asyncio, "_nest_patched", True)
-    anyio_backend = sys.modules.get("anyio._backends._asyncio")
-    if anyio_backend is not None:
-        _replace(anyio_backend, "Runner", asyncio.Runner)
+    _replace(asyncio.Runner, "close", _runner_close(asyncio.Runner.close))
+    with contextlib.suppress(ImportError):  # litellm needs it, but other clients may do without
+        import anyio
+
+        _replace(anyio, "run", _anyio_run(anyio.run))
 
 
 def uninstall() -> None:
@@ -61,8 +63,7 @@ def _replace(owner: Any, name: str, value: Any) -> None:
     # Not by vars(): once a loop's __dict__ was looked at, each attribute of it is slower, and
     # with that every task switch by a seventh (Python 3.11 and later keep attributes inline).
     before = getattr(owner, name, _MISSING)
-    kind: Any = type(owner)
-    inherited = getattr(kind, name, _MISSING)
+    inherited = getattr(owner.__class__, name, _MISSING)
     is_own = before is not _MISSING and getattr(before, "__func__", before) is not inherited
     setattr(owner, name, value)
 
@@ -94,6 +95,32 @@ def _runner_run(original: Callable[..., Any]) -> Callable[..., Any]:
         return run(as_program(coro)) if _is_running() else original(self, coro, **options)
 
     return runner_run
+
+
+def _runner_close(original: Callable[..., Any]) -> Callable[..., Any]:
+    def runner_close(self: Any) -> None:
+        running = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in `_is_running`
+        if running is None:
+            original(self)
+            return
+        # The runner's own loop never ran; to end it the other one must seem to stand still.
+        asyncio._set_running_loop(None)  # noqa: SLF001 - what asyncio has for those who nest loops
+        try:
+            original(self)
+        finally:
+            asyncio._set_running_loop(running)  # noqa: SLF001 - as above
+            asyncio.set_event_loop(running)
+
+    return runner_close
+
+
+def _anyio_run(original: Callable[..., Any]) -> Callable[..., Any]:
+    def anyio_run(func: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        if _is_running() and options.get("backend", "asyncio") == "asyncio":
+            return run(as_program(func(*args)))
+        return original(func, *args, **options)
+
+    return anyio_run
 
 
 def _run_until_complete(

@@ -2,14 +2,12 @@
 # ruff: noqa: SLF001 - ipykernel has no public way to serve a message early; `how` looks first
 """Serve widget messages while a cell waits, in kernels that would queue them behind the cell.
 
-ipykernel up to 7.3 serves one message of its main shell at a time, so a click on a widget is heard
-when the cell has ended. While something of ours waits, the loop below it turns: it then serves
-these messages where they come in, in the way of the kernel. Requests to run cells keep their
-place. From 7.4 on the kernel does that itself, and nothing is changed.
+ipykernel up to 7.3 serves one message of its main shell at a time: a click is heard after the
+cell. While something of ours waits, the loop turns, and such messages are served where they come
+in, as the kernel would. Requests to run cells keep their place. From 7.4 on nothing is changed.
 
-What a message calls runs in whatever thread the kernel uses: here in the main thread; where there
-are subshells also in another one, and on 7.4 the two can alternate. So it should only set flags
-or call ``loop.call_soon_threadsafe``.
+What a message calls runs in whatever thread the kernel uses: here in the main one, with subshells
+also in others, alternating on 7.4. It should only set flags or ``call_soon_threadsafe``.
 """
 
 from __future__ import annotations
@@ -90,10 +88,9 @@ def serving(kernel: Kernel | None) -> Generator[None]:
 def subshell_override(comm: BaseComm) -> Generator[None]:
     """Let the front end's subshell serve a comm while a cell *blocks* the loop (ipykernel 7.4).
 
-    That kernel sends what comes for a comm to the shell that used it last, mostly the main one,
-    where it waits for the end of blocking code such as ``time.sleep``. With this it goes where the
-    front end addressed it, and what it calls runs in the subshell's thread. Nothing is done where
-    the kernel does not redirect, or a use is on already: the outermost one counts.
+    That kernel sends what comes for a comm to the shell that used it last, mostly the blocked one.
+    With this it goes where the front end addressed it, and what it calls runs in the subshell's
+    thread. Nothing is done on other kernels, or inside another use.
 
     Args:
         comm: An open comm, e.g. ``widget.comm``.
@@ -101,16 +98,16 @@ def subshell_override(comm: BaseComm) -> Generator[None]:
     if not hasattr(comm, _ROUTE) or _ROUTE in vars(comm):
         yield
         return
-    setattr(comm, _ROUTE, _as_addressed)
+
+    def as_addressed(_content: object, default: str | None) -> str | None:
+        return default
+
+    setattr(comm, _ROUTE, as_addressed)
     try:
         yield
     finally:
-        if vars(comm).get(_ROUTE) is _as_addressed:
+        if vars(comm).get(_ROUTE) is as_addressed:
             delattr(comm, _ROUTE)
-
-
-def _as_addressed(_content: object, default: str | None) -> str | None:
-    return default
 
 
 @functools.cache
@@ -123,8 +120,7 @@ class _Pump:
 
     def __init__(self, kernel: Any) -> None:
         self.loop = kernel.io_loop.asyncio_loop
-        self.tap = contextlib.ExitStack()
-        self.uses = 0
+        self.uses, self.tap = 0, contextlib.ExitStack()
         self._kernel = kernel
         self._incoming, self._outgoing, self._queue = _shell(kernel)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -205,7 +201,7 @@ class _Pump:
             task.exception()  # looked at, so that asyncio does not report it as lost
 
     def _speak(self, idents: list[bytes], message: Any) -> None:
-        """Let output go in the name of a message, until `_hush` is called."""
+        """Let output go in the name of a message, until `_hush`."""
         self._hush()
         _flush()
         self._before = (self._kernel._parent_ident["shell"], self._kernel.get_parent("shell"))

@@ -16,10 +16,10 @@ stops blocking code and wakes the loop.
 
 from __future__ import annotations
 
-import _signal  # what signal.py wraps; turning handlers into enums would cost 3 us a call
 import asyncio
 import contextlib
 import dataclasses
+import importlib
 import inspect
 import signal
 import threading
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from types import FrameType
 
+# What signal.py wraps: turning handlers into enums would cost 3 us a call.
+_signal: Any = importlib.import_module("_signal")
 _OURS = (str(Path(__file__).parent.parent), str(Path(asyncio.__file__).parent))
 _STDLIB = str(Path(contextlib.__file__).parent)
 _SIGINT = int(signal.SIGINT)
@@ -74,6 +76,7 @@ def as_task_may_raise(error: BaseException) -> BaseException:
             f"A chain called sys.exit({error.code!r}) in a task of this kernel.",
             hint="Raise an ordinary exception.",
         )
+    _end_rest_of_chain()
     return InterruptedWait(str(error) or "The chain was cancelled.")
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The task that carries the chain of which the calling code, or a child task of it, is part. A
+# The outermost task of the chain of which the calling code, or a child task of it, is part. A
 # weak reference, since the task's own context holds it.
 root_task: contextvars.ContextVar[weakref.ref[asyncio.Task[Any]] | None] = contextvars.ContextVar(
     "nbtool_root_task", default=None
@@ -67,8 +67,7 @@ async def guarded(awaitable: Awaitable[T], timeout_s: float | None = None) -> Ou
     Raised through a task they would stop the loop that drives it, and in a kernel that loop is
     the kernel's: ``sys.exit()`` in a tool would end it. Cancellation passes as it must.
     """
-    task = asyncio.current_task()
-    root_task.set(None if task is None else weakref.ref(task))
+    _enter_root()
     start = contextvars.copy_context()
     try:
         if timeout_s is None:
@@ -83,6 +82,15 @@ async def guarded(awaitable: Awaitable[T], timeout_s: float | None = None) -> Ou
     except BaseException as error:  # noqa: BLE001 - raised by unwrap
         return Outcome(None, error, start, contextvars.copy_context())
     return Outcome(value, None, start, contextvars.copy_context())
+
+
+def _enter_root() -> None:
+    # A function of its own: a frame of `guarded` that held the task would be held by its error.
+    reference = root_task.get()
+    outer = reference() if reference is not None else None
+    if outer is None or outer.done():
+        task = asyncio.current_task()
+        root_task.set(None if task is None else weakref.ref(task))
 
 
 def users_frames(where: TracebackType | None) -> TracebackType | None:

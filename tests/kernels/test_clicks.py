@@ -352,7 +352,10 @@ def test_interrupt_during_a_click_leaves_a_kernel_that_works(page):
 
     assert cell.error_name == INTERRUPTED[page.how]
     assert page.sees(lambda: click.stdout)
-    assert page.kernel.run("wait(asyncio.sleep(0, 'alive'))").result_text == "'alive'"
+    page.kernel.run("1 / 0  # so that IPython forgets the last exception")
+    after = page.kernel.run("__import__('gc').collect()\nwait(asyncio.sleep(0, 'fine'))")
+    assert after.result_text == "'fine'"
+    assert "never retrieved" not in page.kernel.log
 
 
 @pytest.mark.parametrize(
