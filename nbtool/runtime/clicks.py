@@ -88,9 +88,9 @@ def serving(kernel: Kernel | None) -> Generator[None]:
 def subshell_override(comm: BaseComm) -> Generator[None]:
     """Let the front end's subshell serve a comm while a cell *blocks* the loop (ipykernel 7.4).
 
-    That kernel sends what comes for a comm to the shell that used it last, mostly the blocked one.
-    With this it goes where the front end addressed it, and what it calls runs in the subshell's
-    thread. Nothing is done on other kernels, or inside another use.
+    That kernel sends a comm's messages to the shell that used it last, mostly the blocked one; so
+    they go where they were addressed, and what they call runs in that subshell's thread. Nothing
+    is done on other kernels, or inside another use.
 
     Args:
         comm: An open comm, e.g. ``widget.comm``.
@@ -125,16 +125,14 @@ class _Pump:
         self._incoming, self._outgoing, self._queue = _shell(kernel)
         self._tasks: set[asyncio.Task[None]] = set()
         self._speaker: Any = None  # the message in whose name output goes now
-        self._before: tuple[Any, Any] = (b"", {})  # in whose name it went before
+        self._before: Any = None  # in whose name it went before
 
     def open(self) -> None:
         self.tap.enter_context(_tap(self._incoming, self._takes))
-        queue = self._queue
-        if queue is None:
-            return
-        for item in [queue.get_nowait() for _ in range(queue.qsize())]:
+        for _ in range(self._queue.qsize() if self._queue else 0):
+            item = self._queue.get_nowait()
             if not self._takes(item[-1][0] if item[-1] else []):
-                queue.put_nowait(item)
+                self._queue.put_nowait(item)
 
     def _takes(self, frames: list[Any]) -> bool:
         """Serve a message in the next turn of the loop, unless the kernel has to or can do it."""
@@ -157,8 +155,8 @@ class _Pump:
 
     def _parsed(self, frames: list[Any]) -> tuple[list[bytes], Any] | None:
         """Check the signature and parse, as the kernel does; None if it is not to be served."""
-        session = self._kernel.session
         try:
+            session = self._kernel.session
             idents, parts = session.feed_identities(frames, copy=False)
             # Parsed without its content it is not noted as seen: the kernel can still take it.
             header = session.deserialize(parts, content=False, copy=False)["header"]

@@ -320,7 +320,7 @@ def test_click_sees_the_context_variables_of_cells_where_the_kernel_notes_them(p
 def test_click_between_cells_is_the_kernels_own_so_an_interrupt_ends_it(page):
     page.start(WAITS["background"])
     stuck = page.click("print('stuck', flush=True)\ntime.sleep(60)  # between cells")
-    page.sees(lambda: stuck.stdout)
+    page.kernel.wait_until(lambda: stuck.stdout)
     page.kernel.interrupt()
 
     assert page.kernel.run("'alive'").result_text == "'alive'"
@@ -344,7 +344,7 @@ def test_damaged_message_is_left_to_the_kernel(page):
 def test_interrupt_during_a_click_leaves_a_kernel_that_works(page):
     cell = page.start("wait(held())")
     stuck = page.click("print('stuck', flush=True)\ntime.sleep(60)")
-    page.sees(lambda: stuck.stdout)
+    page.kernel.wait_until(lambda: stuck.stdout)
     page.kernel.interrupt()
     page.sees(lambda: cell.ended or "KeyboardInterrupt" in page.kernel.log, timeout_s=5)
     click = page.click("print('clicked')\nreleased.set()")

@@ -303,8 +303,8 @@ def test_ctrl_c_in_the_terminal_of_ipython_ends_the_chain_only(terminal, wait):
         "  finally: print('end'+'ed')\n\n",
         r"In \[3\]",
     )
-    terminal.type("nbtool.run(chain())", r"\non\r")
-    time.sleep(0.2)
+    terminal.type("nbtool.run(chain())", r"\bon\r")
+    time.sleep(1.0)
     os.killpg(terminal.program.pid, signal.SIGINT)
     assert "KeyboardInterrupt" in terminal.read(r"(?s)ended\r.*KeyboardInterrupt.*In \[4\]")
 
