@@ -7,6 +7,24 @@ import pytest
 from nbtool import configuration
 
 
+def pytest_addoption(parser):
+    # Here and not in tests/kernels: pytest reads only this file before it reads the command line.
+    parser.addoption(
+        "--all-kernels",
+        action="store_true",
+        help="run in kernels of every version and in other hosts, not in the newest kernel alone",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what needs environments of its own, unless they are asked for."""
+    if config.getoption("--all-kernels"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("other_environment")]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
 @pytest.fixture(autouse=True)
 def _settings_as_before():
     before = configuration._process

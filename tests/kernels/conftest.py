@@ -10,6 +10,7 @@ import functools
 import os
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from nbtool.testing.kernel import Kernel
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
+_asked_for = types.SimpleNamespace(all_of_them=False)
 KERNELS = ("newest", "ipykernel73", "databricks", "colab")
 if str(HERE) not in sys.path:
     sys.path.append(str(HERE))
@@ -51,25 +53,16 @@ def left_over():
 _COMPLAINTS = ("was destroyed", "never retrieved", "never awaited", "Exception in callback")
 
 
-def pytest_addoption(parser):
-    parser.addoption(
-        "--all-kernels",
-        action="store_true",
-        help=f"run in all of {', '.join(KERNELS)} instead of {KERNELS[0]} alone",
-    )
-
-
 def pytest_configure(config):
     from behaviours import Tables
 
+    _asked_for.all_of_them = config.getoption("--all-kernels")
     config.pluginmanager.register(Tables())
 
 
 def pytest_generate_tests(metafunc):
     if "kernel_environment" in metafunc.fixturenames:
-        # The option is unknown where pytest met this file after the command line.
-        all_of_them = metafunc.config.getoption("--all-kernels", default=False)
-        names = KERNELS if all_of_them else KERNELS[:1]
+        names = KERNELS if _asked_for.all_of_them else KERNELS[:1]
         metafunc.parametrize("kernel_environment", names, indirect=True, scope="session")
 
 
@@ -86,9 +79,14 @@ def _environment_of(item):
 
 @functools.cache
 def made(name):
-    """Return the `Environment` of that name; it is made where it is missing."""
-    from environments import environment
+    """Return the `Environment` of that name; it is made where it is missing.
 
+    For the newest one alone, the environment of the tests will do: it has the newest kernel.
+    """
+    from environments import Environment, environment
+
+    if name == KERNELS[0] and not _asked_for.all_of_them:
+        return Environment(name, Path(sys.executable))
     return environment(name)
 
 

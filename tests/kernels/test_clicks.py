@@ -134,7 +134,14 @@ def test_without_a_kernel_nothing_is_done():
         assert clicks.how(None) == "none"
 
 
-@pytest.mark.parametrize("code", WAITS.values(), ids=WAITS)
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(WAITS["sync cell"], id="sync cell", marks=pytest.mark.behaviour(23)),
+        pytest.param(WAITS["await"], id="await", marks=pytest.mark.behaviour(23)),
+        pytest.param(WAITS["background"], id="background", marks=pytest.mark.behaviour(24)),
+    ],
+)
 def test_click_is_served_within_half_a_second_while_the_chain_waits(page, code):
     cell = page.start(code)
     click = page.click("print('clicked', threading.current_thread().name)")
@@ -144,6 +151,7 @@ def test_click_is_served_within_half_a_second_while_the_chain_waits(page, code):
     assert page.release(cell).status == "ok"
 
 
+@pytest.mark.behaviour(24)
 def test_click_is_served_while_a_later_cell_waits_for_something_else(page):
     page.start(WAITS["background"])
     later = page.start("await held()")

@@ -194,6 +194,7 @@ def test_interrupt_stops_blocking_code_of_forward_in_a_cell_at_once(notebook):
 
 @pytest.mark.behaviour(29)
 @pytest.mark.place("uvloop")
+@pytest.mark.other_environment
 def test_uvloop_takes_the_rung_of_the_loop_thread(start, other_python):
     process = start(
         "import asyncio, nbtool, threading, uvloop\n"
@@ -213,6 +214,7 @@ def test_uvloop_takes_the_rung_of_the_loop_thread(start, other_python):
 
 @pytest.mark.place("marimo")
 @pytest.mark.behaviour(2)
+@pytest.mark.other_environment
 def test_cells_of_marimo_can_run(start, tmp_path, other_python):
     process = start(
         "import marimo\n"
