@@ -26,6 +26,8 @@ from nbtool.runtime import cells, inflight, interrupt
 from nbtool.runtime.forgotten import ForgottenAwait
 from nbtool.runtime.outcome import Outcome, guarded, users_frames
 from nbtool.tracing.boundary import current_span, traced
+from nbtool.tracing.process import process_recorder
+from nbtool.tracing.tree import Trace, subtree
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -72,6 +74,7 @@ class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
 
     def carry(self, chain: Coroutine[Any, Any, T]) -> None:
         """Take up the chain that does the work; nothing of it has run yet."""
+        chain.__qualname__ = f"{self.name}.acall"  # what "was never awaited" names
         self._chain = chain
 
     # -- starting ------------------------------------------------------------------------------
@@ -260,6 +263,14 @@ class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
         return True
 
     @property
+    def trace(self) -> Trace:
+        """The steps of this call so far; empty before it has started."""
+        span = self.span
+        if span is None:
+            return Trace.of([])
+        return Trace(lambda: subtree(process_recorder.records(), span.id))
+
+    @property
     def age_s(self) -> float:
         """Seconds since the call started; 0 before."""
         return 0.0 if self._started_s is None else time.monotonic() - self._started_s
@@ -355,7 +366,7 @@ def call_of(
         inputs: Its arguments by name.
     """
     call: Call[T] = Call(name)
-    call.carry(traced(kind, name, fn, inputs, call=call))
+    call.carry(traced(kind, name, fn, inputs, call=weakref.ref(call)))
     if cells.in_kernel() and current_span() is None:
         loop = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in `_release`
         cell = cells.calling_cell() if loop is not None else None

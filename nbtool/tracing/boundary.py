@@ -18,6 +18,7 @@ from nbtool.errors import LoopError
 from nbtool.tracing.span import Kind, Run, Span
 
 if TYPE_CHECKING:
+    import weakref
     from collections.abc import Awaitable, Callable, Generator
 
 T = TypeVar("T")
@@ -92,7 +93,7 @@ async def traced(
     fn: Callable[..., Awaitable[T]],
     inputs: dict[str, Any],
     *,
-    call: Announced | None = None,
+    call: weakref.ref[Announced] | None = None,
 ) -> T:
     """Run one step of a call inside a span of its own.
 
@@ -101,7 +102,7 @@ async def traced(
         name: Whose step it is.
         fn: The step itself, called as ``fn(**inputs)``.
         inputs: Its arguments by name.
-        call: Told which span was opened.
+        call: Told which span was opened; held weakly, for it holds this coroutine.
 
     Returns:
         What `fn` returned.
@@ -120,8 +121,8 @@ async def traced(
             return await fn(**inputs)
         run = Run(scoped)
     span = Span(run, parent, kind, name, inputs)
-    if call is not None:
-        call.span = span
+    if call is not None and (announced := call()) is not None:
+        announced.span = span
     token = _current.set(span)
     try:
         if _process_wide or run.instruments:  # inside: Ctrl-C in a watcher must close the step
