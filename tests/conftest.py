@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from nbtool import configuration
@@ -14,6 +16,12 @@ def pytest_addoption(parser):
         action="store_true",
         help="run in kernels of every version and in other hosts, not in the newest kernel alone",
     )
+
+
+def pytest_configure():
+    # A shell that starts us with `&` lets us ignore Ctrl-C, and what the tests start would too.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -1,4 +1,4 @@
-"""What the door costs a kernel: memory, the time of a restart, the time of task switches."""
+"""What the door costs a kernel: memory, the time of a restart; task switches: `make bench`."""
 
 from __future__ import annotations
 
@@ -47,35 +47,3 @@ def test_shutdown_and_restart_while_a_cell_is_parked_are_quick(any_python, noteb
 
     assert (ended, again.result_text) == (True, "'again'")
     assert time.monotonic() - began_s < 8
-
-
-SWITCHES = """
-import asyncio, time
-async def switch():
-    for _ in range(5_000):
-        await asyncio.sleep(0)
-async def switches_s():
-    began = time.process_time()
-    await asyncio.gather(*[switch() for _ in range(4)])
-    return time.process_time() - began
-async def best_s():
-    return min([await switches_s() for _ in range(25)])
-"""
-
-
-# The processor's clock differs by more than 5 % from one quarter of a second to the next, so the
-# best of four counts; what slows a loop for good slows all of them.
-OURS = ["import nbtool\nnbtool.run(asyncio.sleep(0.01))", *["print(await best_s() / plain_s)"] * 4]
-
-
-@pytest.mark.gap(
-    "colab", "import nbtool makes switches 9 to 14 % slower on Python 3.13; cause unknown"
-)
-@pytest.mark.behaviour(32)
-def test_task_switches_cost_what_they_cost_without_us(any_kernel, record_property):
-    any_kernel.run(f"{SWITCHES}plain_s = await best_s()", timeout_s=60)
-    measured = [any_kernel.run(code, timeout_s=60).stdout for code in OURS]
-    ratio = min(float(each) for each in measured[1:])
-    record_property("ratio", round(ratio, 3))
-
-    assert ratio < 1.05
