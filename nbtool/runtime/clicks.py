@@ -86,7 +86,7 @@ def serving(kernel: Kernel | None) -> Generator[None]:
 
 @contextlib.contextmanager
 def subshell_override(comm: BaseComm) -> Generator[None]:
-    """Let the front end's subshell serve a comm while a cell *blocks* the loop (ipykernel 7.4).
+    """Let a subshell serve a comm while a cell *blocks* the loop.
 
     That kernel sends a comm's messages to the shell that used it last, mostly the blocked one; so
     they go where they were addressed, and what they call runs in that subshell's thread. Nothing

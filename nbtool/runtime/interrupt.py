@@ -51,20 +51,20 @@ class Interrupted(KeyboardInterrupt):
 
 
 class InterruptedWait(asyncio.CancelledError):
-    """End the ``await`` of a cell that was interrupted; notebooks show it in one line."""
+    """End the ``await`` of a cell that was interrupted, in one line."""
 
     def _render_traceback_(self) -> list[str]:
         return [f"KeyboardInterrupt: {self}"]
 
 
 class ChainExitedError(LoopError):
-    """Say in a task of a kernel that a chain called ``sys.exit()``, which would end the kernel."""
+    """Say in a task of a kernel that a chain called ``sys.exit()``."""
 
     code = "chain_exited"
 
 
 def as_task_may_raise(error: BaseException) -> BaseException:
-    """Turn what would end a kernel, were a task of its loop to raise it, into something else.
+    """Turn what would end a kernel, raised by a task, into something else.
 
     On a cell's own stack, and below the guard of a chain, everything may be raised.
     """
@@ -135,7 +135,7 @@ def foreground(wait: Wait) -> Generator[Wait]:
 
 
 def watch() -> None:
-    """Let interrupts stop blocking code of a chain until the cell that starts it has ended.
+    """Let interrupts stop a chain's blocking code until the cell has ended.
 
     The kernel puts back its own handler then.
     """

@@ -211,7 +211,7 @@ class Job:
             self.slots.release()
 
     def waits_for(self, chain: asyncio.Task[Any]) -> None:
-        """Note what the thread waits for, and end that if nobody waits for the job any more."""
+        """Note what the thread waits for; end that if nobody waits for the job."""
         self.chain = chain
         if self.future.cancelled():
             chain.cancel()
