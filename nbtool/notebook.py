@@ -15,7 +15,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from nbtool.errors import ConfigurationError, MissingExtraError
-from nbtool.runtime import adapter, cells, clicks, interrupt
+from nbtool.runtime import adapter, cells, clicks, interrupt, outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,7 @@ def activate(shell: Any) -> None:
             cell_name=lambda filename: _cell_name(shell, filename),
             waiting=_waiting(kernel),
             background=lambda busy: _watch_idle(kernel, busy=busy),
+            keep_output=outputs.keeper(shell),
         )
     )
     loop = _loop_of(kernel)
@@ -84,6 +85,7 @@ def restore() -> None:
     shell = running_shell()
     if shell is not None:
         _watch_idle(shell.kernel, busy=False)
+        outputs.release(shell)
     cells.detach()
 
 

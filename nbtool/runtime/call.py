@@ -88,6 +88,7 @@ class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
         """
         self.cell = cell
         context = contextvars.copy_context()
+        cells.keep_output(context)
         self._begin()
         self._task = loop.create_task(guarded(self._chain), name=self.name, context=context)
         self._task.add_done_callback(self._ended)
