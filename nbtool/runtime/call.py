@@ -153,7 +153,7 @@ class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
         task = asyncio.current_task()
         wait = interrupt.Wait(asyncio.get_running_loop(), task.cancel if task else bool, True)
         try:
-            with interrupt.foreground(wait):
+            with wait:
                 return await self._chain
         except asyncio.CancelledError:
             if wait.hits:
@@ -174,7 +174,7 @@ class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
             _wake(waiter)
         wait = interrupt.Wait(loop, waiter.cancel, passes_on=True)
         try:
-            with interrupt.foreground(wait):
+            with wait:
                 await waiter
         except asyncio.CancelledError:
             self._waiters = self._waiters - {waiter}

@@ -175,9 +175,8 @@ def _wait_parked(
     """Park this stack until the awaitable is done, while the loop below goes on."""
     __tracebackhide__ = True
     task = loop.create_task(guarded(awaitable, timeout_s))
-    wait = interrupt.Wait(loop, task.cancel)
     struck: BaseException | None = None
-    with interrupt.foreground(wait):
+    with interrupt.Wait(loop, task.cancel) as wait:
         try:
             parked.park_until(loop, task, frame)
         except (KeyboardInterrupt, SystemExit) as error:  # raised by some handle of the loop

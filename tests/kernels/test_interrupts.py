@@ -336,6 +336,6 @@ def struck(page, choice, number):
     took_s = page.interrupt(cell)
     told = f"interrupt {number} of {code!r}"
     assert cell.status == "error", told
-    assert page.value("run(later('alive'))") == "'alive'", told
-    assert page.value("run(later(s=0.25))\nleft_over()") == "set()", told
+    assert page.value("run(later('alive', 0.25))") == "'alive'", told
+    assert page.value("left_over()") == "set()", told
     return took_s
