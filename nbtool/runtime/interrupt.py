@@ -183,14 +183,23 @@ def _on_sigint(number: int, frame: FrameType | None) -> None:
     if any(wait.hits > 1 for wait in of_cell) and parked.is_stepping(frame):
         raise KeyboardInterrupt  # it goes to the oldest parked caller, not to the kernel's loop
     _end_waits(of_cell)
-    if not of_cell or _previous is not signal.default_int_handler:
+    is_left = any(wait.passes_on for wait in of_cell) and not _is_plain()
+    if not of_cell or is_left:
         _pass_on(number, frame)
 
 
 def _end_waits(of_cell: list[Wait]) -> None:
     for wait in of_cell:
-        if not wait.passes_on or _previous is signal.default_int_handler:
-            wait.loop.call_soon_threadsafe(wait.cancel)
+        if not wait.passes_on or _is_plain():
+            # At once, as asyncio's own handler does: tasks that have not begun never begin then,
+            # while in a callback it would be behind all that they do.
+            wait.cancel()
+            wait.loop.call_soon_threadsafe(_nothing)
+
+
+def _is_plain() -> bool:
+    """Tell whether the handler before ours raises where it strikes, which would break a wait."""
+    return _previous is signal.default_int_handler
 
 
 def _pass_on(number: int, frame: FrameType | None) -> None:

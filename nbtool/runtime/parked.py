@@ -108,7 +108,7 @@ class _Caller:
         self.future.add_done_callback(self.wake)
         if self.task is not None:
             tasks._leave_task(self.parking.loop, self.task)
-            self.was_cancelled = self.task._must_cancel
+            self.was_cancelled = False
             self.cancel_task = self.task.cancel
             # On the one instance, as long as it is parked: to the task it looks as if it ran, so
             # it would only note the request and deliver it at its next await.
@@ -124,7 +124,7 @@ class _Caller:
         self.parking.awake.append(self)
 
     def pass_cancel_on(self) -> None:
-        """Cancel by a method that was bound before, e.g. ``call_later(1, task.cancel)``."""
+        """Cancel by a request from before, or by a method bound then: ``call_later(1, cancel)``."""
         if self.task is not None and self.task._must_cancel and not self.was_cancelled:
             # The request stands, so the task meets it once more at its next await.
             self.was_cancelled = True
