@@ -11,7 +11,9 @@
     ├── LoopError                          also RuntimeError
     │   ├── NestedLoopError
     │   ├── LoopClosedError
-    │   └── WrongLoopError
+    │   ├── WrongLoopError
+    │   ├── ChainExitedError
+    │   └── CallNotAwaitedError            also AttributeError, TypeError
     ├── SignatureError                     also ValueError
     │   ├── FieldDeclarationError          also TypeError
     │   ├── FieldNotFoundError             also KeyError
@@ -131,6 +133,18 @@ class WrongLoopError(LoopError):
     """Say that the awaitable belongs to another loop that cannot be reached."""
 
     code = "wrong_loop"
+
+
+class ChainExitedError(LoopError):
+    """Say in a task of a kernel that a chain called ``sys.exit()``."""
+
+    code = "chain_exited"
+
+
+class CallNotAwaitedError(LoopError, AttributeError, TypeError):
+    """Say that a call was used where its result was meant."""
+
+    code = "call_not_awaited"
 
 
 class SignatureError(NbtoolError, ValueError):

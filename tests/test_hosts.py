@@ -220,9 +220,7 @@ def test_with_the_adapter_only_the_name_taken_before_it_is_left_out():
 def test_nest_asyncio_that_drops_queued_cells_is_named(package, kernel, drops):
     versions = {"ipykernel": kernel, package: "1.6.0"}
 
-    lines = judged(
-        CELL, nest_asyncio=True, asyncio_adapter=False, versions=versions
-    ).not_here
+    lines = judged(CELL, nest_asyncio=True, asyncio_adapter=False, versions=versions).not_here
 
     assert any("drops cells" in line for line in lines) == drops
 

@@ -21,7 +21,7 @@ import weakref
 from asyncio import events
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nbtool.runtime import cells, inflight, interrupt
+from nbtool.runtime import cells, forking, inflight, interrupt
 from nbtool.runtime.driven import Driven
 from nbtool.runtime.forgotten import ForgottenAwait
 from nbtool.runtime.outcome import Outcome, guarded, users_frames
@@ -165,6 +165,9 @@ class Call(ForgottenAwait, Driven[T]):
         __tracebackhide__ = True  # IPython and pytest leave such frames out
         if self.done():
             return self._taken()
+        task = self._task or self._driver
+        if task is not None and forking.stands_still(task.get_loop()):
+            raise forking.refused(self)
         loop = asyncio.get_running_loop()
         waiter = _Waiter(loop, self if takes_along else None)
         self._waiters = {*self._waiters, waiter}

@@ -25,8 +25,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from nbtool.errors import LoopError
-from nbtool.runtime import cells, parked
+from nbtool.errors import ChainExitedError
+from nbtool.runtime import cells, forking, parked
 from nbtool.runtime.outcome import guarded, root_task
 from nbtool.tracing.boundary import current_span, traced, traced_inline
 
@@ -54,12 +54,6 @@ class InterruptedWait(asyncio.CancelledError):
 
     def _render_traceback_(self) -> list[str]:
         return [f"KeyboardInterrupt: {self}"]
-
-
-class ChainExitedError(LoopError):
-    """Say in a task of a kernel that a chain called ``sys.exit()``."""
-
-    code = "chain_exited"
 
 
 def as_task_may_raise(error: BaseException) -> BaseException:
@@ -138,6 +132,7 @@ class Wait:
 
 _waits: list[Wait] = []
 _previous: Any = None
+forking.in_child(_waits.clear)
 
 
 def _is_main_thread() -> bool:

@@ -25,6 +25,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nbtool.configuration import settings
+from nbtool.runtime import forking
 from nbtool.runtime.variables import copy_changed
 
 if TYPE_CHECKING:
@@ -360,5 +361,4 @@ def _forget_threads() -> None:
     _loop_threads.clear()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forget_threads)
+forking.in_child(_forget_threads)
