@@ -20,7 +20,7 @@ _of_parent: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 
 def stands_still(loop: asyncio.AbstractEventLoop) -> bool:
-    """Tell whether a loop was running when this process was forked off, in the parent.
+    """Tell whether a loop ran when this process was forked off, in the parent.
 
     Args:
         loop: Any event loop.
