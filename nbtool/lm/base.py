@@ -113,7 +113,7 @@ class BaseLM(Step):
         """
         inputs = {"prompt": prompt, "messages": messages, **kwargs}
         inputs = {name: value for name, value in inputs.items() if value is not None}
-        return call_of(self.span_kind, self.span_name, self._answer, inputs)
+        return call_of(self.span_kind, self.span_name, self._answer, inputs, subject=self)
 
     async def _answer(
         self, prompt: str | None = None, messages: list[Message] | None = None, **options: Any
