@@ -318,7 +318,7 @@ class RecordingError(NbtoolError, ValueError):
 
 
 class StateError(NbtoolError, ValueError):
-    """Say that a saved state cannot be read, or does not fit the program it is loaded into."""
+    """Say that a saved state cannot be read, or does not fit its program."""
 
     code = "state"
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _HINT = "Write `with context(...):` round the code that needs other settings."
 
+
 @dataclasses.dataclass(slots=True)
 class _Owner:
     """Who configured first; weakly, for owning settings must keep nobody alive."""
@@ -53,7 +54,7 @@ def allow_no_more(test: Callable[[], bool]) -> None:
 
 
 def refuse_where(test: Callable[[], bool], place: str) -> None:
-    """Refuse to change settings wherever a test is true, unless it is their owner who asks.
+    """Refuse to change settings wherever a test is true, but to their owner.
 
     Args:
         test: Called in the place where somebody wants to change them.

@@ -127,7 +127,7 @@ def write_whole(path: Path, content: bytes, *, private: bool = False) -> None:
     """
     half = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
-        with half.open("wb", opener=_open_private if private else None) as file:
+        with open(half, "wb", opener=_open_private if private else None) as file:
             file.write(content)
         half.replace(path)
     except BaseException:
@@ -150,7 +150,7 @@ def _can_be_dumped(value: Any, modules: list[Any]) -> bool:
 
 def _cloudpickle() -> Any:
     try:
-        import cloudpickle
+        import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
     except ImportError:
         raise MissingExtraError(
             "cloudpickle is not installed, which .pkl files and whole programs need.",

@@ -84,7 +84,8 @@ class Step:
 
 
 def _is_own(step: Step, method: str) -> bool:
-    return getattr(type(step), method) is not getattr(Step, method) or method in vars(step)
+    own = getattr(type(step), method)  # `Module` wraps the default, which stays the default
+    return getattr(own, "__wrapped__", own) is not getattr(Step, method) or method in vars(step)
 
 
 def bound(

@@ -6,6 +6,7 @@ ones that watch everything, an object's own ``callbacks`` those that watch its s
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import logging
@@ -33,7 +34,7 @@ _log = logging.getLogger("nbtool")
 
 
 class BaseCallback:
-    """Be told when steps start and end; subclasses define the handlers that they need.
+    """Be told when steps start and end; subclasses define the handlers.
 
     Handlers are synchronous, run in the middle of the watched program and on its thread, and
     must be quick. What a handler raises is logged; the program goes on.
@@ -61,12 +62,12 @@ class BaseCallback:
     """
 
     def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-        """Take note that a module or predictor starts: ``inputs["kwargs"]`` has its inputs."""
+        """Take note that a module starts: ``inputs["kwargs"]`` has its inputs."""
 
     def on_module_end(
         self, call_id: str, outputs: Any, exception: BaseException | None = None
     ) -> None:
-        """Take note that a module or predictor has ended."""
+        """Take note of what a module or predictor returned."""
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         """Take note that an LM is asked: ``prompt``, ``messages``, options in ``kwargs``."""
@@ -140,10 +141,8 @@ class _Caller:
         if not self._told or (told := self._told.pop(span.id, None)) is None:
             return
         callbacks, watched, outside = told
-        try:
+        with contextlib.suppress(ValueError):  # closed in another Context, which has no such id
             ACTIVE_CALL_ID.reset(outside)
-        except ValueError:  # the step was closed in another Context, which has no such id
-            pass
         given = {"call_id": str(span.id), "outputs": span.output, "exception": span.error}
         _call(callbacks, f"on_{watched}_end", lambda: given)
 
@@ -181,9 +180,9 @@ install(_Caller())
 
 
 def with_callbacks(function: Callable[..., Any]) -> Any:
-    """Let a method of your own class tell callbacks of its calls, as a step of the trace.
+    """Let a method of your own class tell callbacks of its calls.
 
-    They are told by ``on_module_start`` and ``on_module_end``; an object that has the attribute
+    Each is a step of the trace. They are told by ``on_module_start`` and ``on_module_end``; an object that has the attribute
     ``callback_kind = "evaluate"`` or ``"compile"`` is told of by those handlers.
 
     Args:
