@@ -182,8 +182,9 @@ install(_Caller())
 def with_callbacks(function: Callable[..., Any]) -> Any:
     """Let a method of your own class tell callbacks of its calls.
 
-    Each is a step of the trace. They are told by ``on_module_start`` and ``on_module_end``; an object that has the attribute
-    ``callback_kind = "evaluate"`` or ``"compile"`` is told of by those handlers.
+    Each is a step of the trace. They are told by ``on_module_start`` and ``on_module_end``; an
+    object that has the attribute ``callback_kind = "evaluate"`` or ``"compile"`` is told of by
+    those handlers.
 
     Args:
         function: A method, ``async def`` or plain.
