@@ -58,7 +58,10 @@ _swap = threading.Lock()
 _layer: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar(
     "nbtool_settings", default=MappingProxyType({})
 )
-_derived: dict[str, Callable[[], Any]] = {}
+# No module calls before the layer that has modules is loaded.
+_derived: dict[str, Callable[[], Any]] = dict.fromkeys(
+    ("caller_modules", "caller_predict"), lambda: None
+)
 
 
 def value_of(name: str) -> Any:
