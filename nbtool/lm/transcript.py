@@ -54,7 +54,9 @@ def _content(content: Any) -> str:
 
 
 def _part(part: Any) -> str:
-    kind = str(get(part, "type", "text"))
+    if isinstance(part, str):
+        return part
+    kind = str(get(part, "type", "part"))
     if get(part, "text") is not None:
         return str(get(part, "text"))
     inside = get(part, kind, part)

@@ -7,7 +7,6 @@ import pytest
 
 from nbtool.tracing import boundary
 from nbtool.tracing.boundary import current_span, install, traced, traced_inline, uninstall
-from nbtool.tracing.process import process_recorder
 from nbtool.tracing.recorder import Recorder
 
 
