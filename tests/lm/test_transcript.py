@@ -44,25 +44,22 @@ def test_prompt_is_shown_as_a_turn():
     ("content", "said"),
     [
         pytest.param([{"type": "text", "text": "Look:"}], "Look:", id="text"),
-        pytest.param(
-            [PICTURE], "<image_url: url=data:image/png;… 5,022 characters>", id="picture"
-        ),
+        pytest.param([PICTURE], "<image_url: url=data:image/png;… 5,022 characters>", id="picture"),
         pytest.param(
             [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}],
             "<image_url: url=https://x/y.png>",
             id="picture elsewhere",
         ),
         pytest.param([SOUND], "<input_audio: data=… 300 characters, format=wav>", id="sound"),
-        pytest.param(
-            [FILE], "<file: filename=a.pdf, file_data=… 400 characters>", id="file"
-        ),
+        pytest.param([FILE], "<file: filename=a.pdf, file_data=… 400 characters>", id="file"),
         pytest.param([{"type": "image", "image": "x.png"}], "<image: x.png>", id="bare"),
         pytest.param(["plain"], "plain", id="text alone"),
         pytest.param([{"own": 1}], "<part: own=1>", id="unknown part"),
         pytest.param(None, "user:\n", id="nothing"),
         pytest.param(7, "7", id="number"),
     ],
-)def test_parts_of_a_turn_are_shown_short(content, said):
+)
+def test_parts_of_a_turn_are_shown_short(content, said):
     assert transcript_of(turn(content)).endswith(said)
 
 
