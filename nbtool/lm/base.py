@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Message = dict[str, Any]
 _CLASS_KEY = "_dspy_lm_class"
+_DSPY_LM = "dspy.clients.lm.LM"
+_OUR_LM = "nbtool.lm.client.LM"
 _UNSAFE_KEYS = frozenset({"api_base", "base_url", "model_list"})
 _log = logging.getLogger("nbtool")
 
@@ -191,9 +193,9 @@ class BaseLM(Step):
     def dump_state(self) -> dict[str, Any]:
         """Return what `load_state` makes this LM of again, without keys."""
         kept = {name: value for name, value in self.kwargs.items() if name != "api_key"}
-        kind = type(self)
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
         return {
-            _CLASS_KEY: f"{kind.__module__}.{kind.__qualname__}",
+            _CLASS_KEY: _DSPY_LM if path == _OUR_LM else path,  # DSPy reads it too
             "model": self.model,
             "model_type": self.model_type,
             "cache": self.cache,
@@ -215,7 +217,7 @@ class BaseLM(Step):
 
         given = dict(state)
         path = given.pop(_CLASS_KEY, None)
-        if path not in (None, "dspy.clients.lm.LM", "nbtool.lm.client.LM"):
+        if path not in (None, _DSPY_LM, _OUR_LM):
             raise LMConfigurationError(
                 f"Refusing to import custom serialized LM class `{path}`.",
                 hint="Load the state without it, and set the LM yourself.",

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from nbtool.errors import LMConfigurationError, StateError
 from nbtool.lm import history
 from nbtool.programs import (
-    in_flight,  # noqa: F401 # pyright: ignore[reportUnusedImport] - modules keep their requests
     saving,
     usage,  # noqa: F401 # pyright: ignore[reportUnusedImport] - predictions know their tokens
     walk,
 )
+from nbtool.programs.in_flight import modules_in_flight
 from nbtool.programs.states import State, checked_mapping
 from nbtool.runtime.step import Step
-from nbtool.tracing.boundary import current_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -53,8 +52,8 @@ def _hinting(forward: F) -> F:
     @functools.wraps(forward)
     def hinted(self: Module, *args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True  # IPython and pytest leave such frames out
-        here = current_span()
-        if here is None or not any(s.subject is self for s in (here, *here.ancestors())):
+        is_of_a_parent = type(self).forward is not hinted  # called by super()
+        if not is_of_a_parent and not any(self is module for module in modules_in_flight()):
             _log.warning(
                 "Calling module.forward(...) on %s directly is discouraged. Please use "
                 "module(...) instead: history, usage and traces are for calls.",
