@@ -148,7 +148,7 @@ class Example:
         return twin
 
     def toDict(self) -> dict[str, Any]:  # noqa: N802 - DSPy's name
-        """Return the values by name; examples and pydantic models inside become dicts too."""
+        """Return the values by name; examples and models inside become dicts too."""
         return {name: _plain(value) for name, value in self._store.items()}
 
     def __trace_value__(self) -> dict[str, Any]:

@@ -172,6 +172,11 @@ class Module(Step, metaclass=_ModuleMeta):
         """
         return copy.deepcopy(self)
 
+    def __copy__(self) -> Self:
+        twin: Self = object.__new__(type(self))
+        vars(twin).update(vars(self), history=[], callbacks=list(self.callbacks))
+        return twin
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin: Self = object.__new__(type(self))
         memo[id(self)] = twin

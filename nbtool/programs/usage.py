@@ -85,7 +85,7 @@ def track_usage() -> Generator[UsageTracker]:
         >>> with nbtool.track_usage() as tracker:
         ...     prediction = qa(question="?", lm=DummyLM([{"answer": "Paris"}]))
         >>> tracker.get_total_tokens()["dummy"]["completion_tokens"]
-        9
+        11
 
     Source:
         Name and shape of the sums as DSPy's function of that name.
@@ -132,8 +132,10 @@ class _Meter:
                     sums[model] = _sum(sums.get(model, {}), counts)
 
     def _report(self, span: Span) -> None:
-        with self._lock:
-            sums = self._below.pop(span.id, {})
+        sums: dict[str, Counts] = {}
+        if self._below:  # whatever was counted for this step is there by now
+            with self._lock:
+                sums = self._below.pop(span.id, sums)
         if span.error is not None or not value_of("track_usage"):
             return
         prediction = _prediction_in(span.output)

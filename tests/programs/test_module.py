@@ -335,7 +335,9 @@ def test_module_inside_that_holds_a_lock_shares_no_predictor(place):
 
 
 @COPIES
-@pytest.mark.parametrize("how", [copy.deepcopy, Module.deepcopy], ids=["copy", "method"])
+@pytest.mark.parametrize(
+    "how", [copy.copy, copy.deepcopy, Module.deepcopy], ids=["flat", "deep", "method"]
+)
 def test_copy_has_the_callbacks_and_no_history(how):
     watcher = threading.Lock()
     module = Predict("a -> b", callbacks=[watcher])
