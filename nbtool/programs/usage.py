@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -102,6 +103,11 @@ class _Meter:
         self._below: dict[int, dict[str, Counts]] = {}  # of open steps, by their ids
         self._lock = threading.Lock()  # requests end in any thread
 
+    def forget(self) -> None:
+        """Begin anew in a forked child: a thread that is not there may have held the lock."""
+        self._below.clear()
+        self._lock = threading.Lock()
+
     def opened(self, span: Span) -> None:
         """Wait for the end."""
 
@@ -182,4 +188,7 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-install(_Meter())
+_meter = _Meter()
+install(_meter)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_meter.forget)

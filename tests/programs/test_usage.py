@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -110,6 +112,36 @@ async def test_threads_of_a_program_count(call):
 
     assert answer.get_lm_usage() == times(2)
     assert [p.get_lm_usage() for p in answer.inner] == [ONE] * 2
+
+
+async def test_pool_of_threads_that_copy_the_context_counts():
+    class Pooled(Module):
+        def forward(self):
+            contexts = [contextvars.copy_context() for _ in range(8)]
+            with ThreadPoolExecutor(4) as pool:
+                inner = list(pool.map(lambda context: context.run(Ask(1)), contexts))
+            return Prediction(inner=inner)
+
+    answer = await Pooled().acall()
+
+    assert answer.get_lm_usage() == times(8)
+    assert [p.get_lm_usage() for p in answer.inner] == [ONE] * 8
+
+
+async def test_what_runs_on_behind_a_program_counts_for_those_around():
+    class Leaving(Module):
+        async def aforward(self):
+            return Prediction(task=asyncio.create_task(Ask(1).ask.acall(question="?")))
+
+    class Around(Module):
+        async def aforward(self):
+            left = await Leaving().acall()
+            await left.task
+            return Prediction(left=left)
+
+    answer = await Around().acall()
+
+    assert (answer.left.get_lm_usage(), answer.get_lm_usage()) == ({}, ONE)
 
 
 async def test_many_concurrent_calls_are_not_mixed_up():
