@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -335,3 +338,27 @@ async def test_usage_that_is_none_does_no_harm(usage):
     answer = await Predict("question -> answer").acall(question="?", lm=CountingLM(usage=usage))
 
     assert answer.answer == "Paris"
+
+
+FORKING = """
+import os, nbtool
+from nbtool.programs import usage
+from nbtool.testing import DummyLM
+ask = nbtool.Predict("question -> answer")
+usage._meter._lock.acquire()
+if os.fork():
+    os.wait()
+else:
+    with nbtool.context(lm=DummyLM([{"answer": "x"}]), track_usage=True):
+        print(ask(question="?").get_lm_usage()["dummy"]["completion_tokens"], flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+def test_forked_child_counts_though_a_thread_counted_in_the_parent():
+    child = subprocess.run(  # noqa: S603 - our own script
+        [sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (child.stdout, child.returncode) == ("11\n", 0), child.stderr
