@@ -33,6 +33,8 @@
     │   ├── ToolNotFoundError              also ValueError
     │   └── ToolArgumentsError             also ValueError
     ├── RecordingError                     also ValueError
+    ├── StateError                         also ValueError
+    ├── SavingError                        also RuntimeError
     └── DebugError
 
 A message says what happened (values by ``repr``) and where; ``hint`` says what to do, and is
@@ -327,6 +329,18 @@ class RecordingError(NbtoolError, ValueError):
     """Say that a saved trace cannot be read: damaged, or of another schema version."""
 
     code = "recording"
+
+
+class StateError(NbtoolError, ValueError):
+    """Say that a saved state cannot be read, or does not fit its program."""
+
+    code = "state"
+
+
+class SavingError(NbtoolError, RuntimeError):
+    """Say that something cannot be saved; no file was written or changed."""
+
+    code = "saving"
 
 
 class DebugError(NbtoolError):

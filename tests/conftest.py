@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from nbtool import configuration
+from nbtool import configuration, ownership
 
 
 def pytest_addoption(parser):
@@ -45,5 +45,6 @@ def _keep_together(item):
 @pytest.fixture(autouse=True)
 def _settings_as_before():
     before = configuration._process
+    ownership._owner = ownership._Owner()  # each test may configure, whoever did before
     yield
     configuration._process = before

@@ -341,7 +341,12 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 
 def call_of(
-    kind: Kind, name: str, fn: Callable[..., Awaitable[T]], inputs: dict[str, Any]
+    kind: Kind,
+    name: str,
+    fn: Callable[..., Awaitable[T]],
+    inputs: dict[str, Any],
+    *,
+    subject: object = None,
 ) -> Call[T]:
     """Make a call of a step, started at once where a cell's code makes it.
 
@@ -350,9 +355,10 @@ def call_of(
         name: Whose step it is.
         fn: The step itself, called as ``fn(**inputs)``.
         inputs: Its arguments by name.
+        subject: The object whose step it is.
     """
     call: Call[T] = Call(name)
-    call.carry(traced(kind, name, fn, inputs, call=weakref.ref(call)))
+    call.carry(traced(kind, name, fn, inputs, subject=subject, call=weakref.ref(call)))
     if cells.in_kernel() and current_span() is None:
         loop = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in `_release`
         cell = cells.calling_cell() if loop is not None else None

@@ -25,6 +25,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nbtool.configuration import settings
+from nbtool.ownership import refuse_where
 from nbtool.runtime import forking
 from nbtool.runtime.variables import copy_changed
 
@@ -231,6 +232,9 @@ class Job:
 def current_job() -> Job | None:
     """Return the job that this thread works on, if it is one of our workers."""
     return _here.job
+
+
+refuse_where(lambda: _here.job is not None, "a worker thread of a running call")
 
 
 class _Worker(threading.Thread):
