@@ -82,7 +82,11 @@ def test_values_of_demos_survive_json(tmp_path, value, kept):
     assert twin.one.demos[0]["b"] == kept
 
 
-@pytest.mark.parametrize("value", [object(), float("nan"), {(1, 2): 3}, threading.Lock()], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [object(), float("nan"), {(1, 2): 3}, threading.Lock()],
+    ids=["object", "nan", "tuple as key", "lock"],
+)
 def test_state_that_json_cannot_hold_is_told_and_leaves_no_file(tmp_path, value):
     pair = with_demo(value)
 
