@@ -51,7 +51,7 @@ BEHAVIOURS = {
     37: "a limit of 4, 100 modules nested 3 deep",
     38: "forward in the caller's thread: Ctrl-C stops blocking code",
 }
-_PLACES = ("newest", "ipykernel73", "databricks", "colab")
+_PLACES = ("newest", "python312", "python313", "ipykernel73", "databricks", "colab")
 _WORD = {"passed": "ok", "failed": "FAILED", "skipped": "not run", "xfailed": "xfail"}
 
 
