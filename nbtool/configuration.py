@@ -13,6 +13,7 @@ import threading
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+from nbtool.budget import with_budgets
 from nbtool.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "disable_history": False,
         "max_history_size": 10_000,  # entries of each LM, and of the process-wide history
         "max_trace_size": 10_000,
+        "max_usd": None,  # US dollars that requests may cost from now on
+        "max_tokens_total": None,  # tokens, prompts and answers, that they may use
         "trace": None,
         "num_threads": 8,
         "max_errors": 10,
@@ -66,8 +69,9 @@ def configure(**values: Any) -> None:
         >>> nbtool.configure(num_threads=8)
     """
     global _process  # noqa: PLW0603 - one mapping, swapped whole, is the design
+    given = with_budgets(values)
     with _swap:
-        _process = MappingProxyType({**_process, **values})
+        _process = MappingProxyType({**_process, **given})
 
 
 class context:  # noqa: N801 - DSPy's name; it reads as a verb in a `with`
@@ -94,7 +98,7 @@ class context:  # noqa: N801 - DSPy's name; it reads as a verb in a `with`
     def __enter__(self) -> None:
         """Lay the values over what is there now."""
         below = _layer.get()
-        merged = MappingProxyType({**below, **self._values})
+        merged = MappingProxyType({**below, **with_budgets(self._values, settings.get)})
         self._laid.append((_layer.set(merged), merged, below))
 
     def __exit__(

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import uuid
-from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from nbtool.configuration import settings
+from nbtool.lm.options import without_secrets
 from nbtool.lm.responses import Output, cost_of, get, text_of, usage_of
 from nbtool.tracing.record import secrets_in_use
 from nbtool.tracing.scrub import scrub_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 Entry = dict[str, Any]
-_MAX_ENTRIES = 10_000
 
-process_history: deque[Entry] = deque(maxlen=_MAX_ENTRIES)
+process_history: list[Entry] = []
 """The latest entries of all LMs of this process, oldest first."""
+
+further_histories: list[Callable[[], Iterable[list[Entry]]]] = []
+"""Asked at each entry, in the step of the request: which other lists shall keep it too?"""
+
+_lock = threading.Lock()
 
 
 def entry_of(
@@ -41,7 +47,7 @@ def entry_of(
     return {
         "prompt": prompt,
         "messages": messages,
-        "kwargs": {name: value for name, value in options.items() if not name.startswith("api_")},
+        "kwargs": _shown(options),
         "response": response,
         "outputs": outputs,
         "usage": usage_of(response),
@@ -54,18 +60,27 @@ def entry_of(
     }
 
 
-def remember(entry: Entry, history: deque[Entry]) -> None:
-    """Append an entry to an LM's history and to the process's."""
+def _shown(options: dict[str, Any]) -> dict[str, Any]:
+    kept = without_secrets(options)
+    return {name: value for name, value in kept.items() if not name.startswith("api_")}
+
+
+def remember(entry: Entry, history: list[Entry]) -> None:
+    """Append an entry to an LM's history, the process's and the further ones.
+
+    All are bounded by the setting ``max_history_size``; the oldest entries go.
+    """
     if settings.disable_history:
         return
     limit = max(0, int(settings.max_history_size))
-    for kept in (history, process_history):
-        kept.append(entry)
-        while len(kept) > limit:
-            kept.popleft()
+    further = [kept for ask in further_histories for kept in ask()]
+    with _lock:  # calls end in any thread
+        for kept in (history, process_history, *further):
+            kept.append(entry)
+            del kept[: max(0, len(kept) - limit)]
 
 
-def show(entries: Iterable[Entry], n: int, file: TextIO | None = None) -> None:
+def show(entries: Sequence[Entry], n: int, file: TextIO | None = None) -> None:
     """Print the latest `n` entries, oldest first, secrets taken out.
 
     Args:
@@ -96,3 +111,12 @@ def inspect_history(n: int = 1, file: TextIO | None = None) -> None:
         file: Where to print; standard output by default.
     """
     show(process_history, n, file)
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - a thread that is not here may have held it
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)

@@ -8,7 +8,8 @@ import pytest
 
 from nbtool import errors
 from nbtool.lm.client import LM
-from nbtool.lm.litellm import loaded, translated
+from nbtool.lm.failures import translated
+from nbtool.lm.litellm import loaded
 from nbtool.testing.answers import Answer, Drop, Failure, Hang
 from nbtool.testing.ports import DeadPort
 from nbtool.testing.server import ScriptedServer
