@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nbtool.configuration import configure, context, settings
     from nbtool.errors import (
         AdapterParseError,
+        BudgetError,
         ConfigurationError,
         ContextWindowExceededError,
         LMAuthError,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from nbtool.lm.base import BaseLM
     from nbtool.lm.client import LM
     from nbtool.lm.history import inspect_history
+    from nbtool.lm.retry import is_retryable_lm_error
     from nbtool.notebook import (
         enable_nest_asyncio,
         load_ipython_extension,
@@ -81,6 +83,7 @@ __all__ = [
     "Adapter",
     "AdapterParseError",
     "BaseLM",
+    "BudgetError",
     "Call",
     "ChainOfThought",
     "ChatAdapter",
@@ -124,6 +127,7 @@ __all__ = [
     "enable_nest_asyncio",
     "environment",
     "inspect_history",
+    "is_retryable_lm_error",
     "last_trace",
     "load_ipython_extension",
     "restore",
@@ -146,6 +150,7 @@ _HOMES = {
     "nbtool.configuration": ("configure", "context", "settings"),
     "nbtool.errors": (
         "AdapterParseError",
+        "BudgetError",
         "ConfigurationError",
         "ContextWindowExceededError",
         "LMAuthError",
@@ -169,6 +174,7 @@ _HOMES = {
     "nbtool.lm.base": ("BaseLM",),
     "nbtool.lm.client": ("LM",),
     "nbtool.lm.history": ("inspect_history",),
+    "nbtool.lm.retry": ("is_retryable_lm_error",),
     "nbtool.notebook": (
         "enable_nest_asyncio",
         "load_ipython_extension",

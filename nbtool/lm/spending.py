@@ -42,7 +42,7 @@ def count_response(model: str, request: Mapping[str, Any], response: Any) -> int
         response: The answer, shaped like OpenAI's.
     """
     counted = tokens_of(response)
-    if counted is None:
+    if not counted:  # litellm writes zeros where a provider says nothing
         answers = sum(_tokens(text_of(output)) for output in outputs_of(response))
         counted = _prompt_tokens(request) + answers
     if isinstance(settings.max_tokens_total, Budget):
