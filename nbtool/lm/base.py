@@ -185,7 +185,7 @@ class BaseLM(Step):
         if "length" in finish_reasons_of(response):
             limit = options.get("max_tokens") or options.get("max_completion_tokens")
             _log.warning(
-                "LM response was truncated due to exceeding max_tokens=%s: the answer of %s is "
+                "LM response was truncated due to exceeding max_tokens=%s: the answer of %r is "
                 "cut off. Give LM(..., max_tokens=...) more room; inspect_history() shows it.",
                 limit,
                 self.model,

@@ -42,6 +42,7 @@ _HINTS: dict[type[errors.LMError], str] = {
 }
 _SERVER_ERRORS = 500
 _NO_BUDGET = "insufficient_quota"  # OpenAI sends it with HTTP 429, and waiting does not help
+_UNKNOWN_OPTION = "unexpected keyword argument"  # of the provider's own client
 _WANTS_KEY = re.compile(r"credential|api[ _]?key", re.IGNORECASE)  # said of a key that is missing
 _CONNECTION_ERRORS = ("TransportError", "ClientError")  # roots of httpx's and of aiohttp's
 
@@ -167,6 +168,7 @@ def _kind_of(
             errors.ContextWindowExceededError,
         ),
         (_has(causes, UnicodeEncodeError), errors.LMInvalidRequestError),
+        (not answered and _UNKNOWN_OPTION in str(error), errors.LMInvalidRequestError),
         (_has(causes, litellm.Timeout, TimeoutError), errors.LMTimeoutError),
         (not answered and any(map(_is_connection_error, causes)), errors.LMTransportError),
         (not has_key, errors.LMAuthError),

@@ -57,7 +57,7 @@ def _price(model: str, response: Any) -> float:
     if cost is None and model not in _without_price:
         _without_price.add(model)
         _log.warning(
-            "The price of %s is not known, so max_usd does not count its calls. Give "
+            "The price of %r is not known, so max_usd does not count its calls. Give "
             "LM(..., input_cost_per_token=..., output_cost_per_token=...), or limit tokens with "
             "configure(max_tokens_total=...).",
             model,

@@ -136,7 +136,7 @@ async def test_model_without_a_known_price_is_warned_about_once(connect, caplog)
             await lm.acall("a")
             await lm.acall("b")
 
-    assert caplog.text.count("price of openai/test is not known") == 1
+    assert caplog.text.count("price of 'openai/test' is not known") == 1
     assert "max_tokens_total" in caplog.text
 
 
