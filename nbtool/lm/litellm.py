@@ -22,6 +22,7 @@ import warnings
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
 
+from nbtool.errors import MissingExtraError
 from nbtool.lm import failures
 from nbtool.lm.connections import loops_session
 from nbtool.lm.loading import Loader
@@ -84,9 +85,19 @@ def begin_loading() -> concurrent.futures.Future[Any]:
 
 
 async def loaded() -> Any:
-    """Return the litellm module; wait for its import without blocking the loop."""
+    """Return the litellm module; wait for its import without blocking the loop.
+
+    Raises:
+        MissingExtraError: It cannot be imported.
+    """
     loading = begin_loading()
-    return loading.result() if loading.done() else await asyncio.wrap_future(loading)
+    try:
+        return loading.result() if loading.done() else await asyncio.wrap_future(loading)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"litellm, which carries requests to providers, cannot be imported: {error}.",
+            hint='Run: pip install --upgrade "litellm>=1.83". Then restart this program.',
+        ) from error
 
 
 # -- what models can do --------------------------------------------------------------------------

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
 import pytest
 
 from nbtool.lm.client import LM
+
+CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -21,3 +29,21 @@ def connect(api_key):
         return LM(model, **{**given, **options})
 
     return lm
+
+
+@pytest.fixture(scope="session")
+def run():
+    """Run a program in a fresh interpreter that has no keys; return what it said."""
+
+    def program(source, *, timeout_s=100, **env):
+        kept = {n: v for n, v in os.environ.items() if not n.endswith(("_KEY", "_TOKEN"))}
+        return subprocess.run(  # noqa: S603 - our own interpreter and sources
+            [sys.executable, "-c", textwrap.dedent(source)],
+            env={**kept, "PYTHONPATH": str(CHECKOUT), **env},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    return program

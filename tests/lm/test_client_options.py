@@ -16,7 +16,6 @@ from nbtool.lm.client import LM
 from nbtool.lm.litellm import loaded
 from nbtool.lm.options import is_reasoning_model
 from nbtool.programs.predict import Predict
-from nbtool.testing.answers import Answer
 from nbtool.testing.server import ScriptedServer
 
 DSPYS = ["self", "model", "model_type", "temperature", "max_tokens", "cache", "callbacks",
@@ -234,17 +233,6 @@ def test_forward_does_the_same_from_synchronous_code(connect):
         response = connect(server).forward(messages=[{"role": "user", "content": "Capital?"}])
 
     assert response.choices[0].message.content == "Paris"
-
-
-@pytest.mark.api("LM.forward")
-@pytest.mark.parametrize("model_type", ["chat", "responses"])
-async def test_tools_need_no_package_that_litellm_does_not_depend_on(connect, model_type):
-    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
-    with pytest.raises(ImportError):
-        import mcp  # noqa: F401 - else this proves nothing
-
-    async with ScriptedServer([Answer("x")]) as server:
-        assert await connect(server, model_type=model_type).acall("x", tools=[tool]) == ["x"]
 
 
 async def test_option_that_an_endpoint_does_not_know_is_an_invalid_request(connect):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import threading
 
@@ -20,6 +21,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning"),
 ]
 ENDPOINTS = pytest.mark.parametrize("model_type", ["chat", "text", "responses"])
+
+
+@pytest.fixture
+def connect(connect):
+    """Each call makes its own request here, also where two are the same."""
+    return functools.partial(connect, cache=False)
 
 
 @pytest.fixture

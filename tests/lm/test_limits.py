@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import pickle
 import threading
@@ -19,6 +20,12 @@ from nbtool.tracing.boundary import watching
 from nbtool.tracing.recorder import Recorder
 
 SLOW = Answer("x", delay_s=0.05)
+
+
+@pytest.fixture
+def connect(connect):
+    """Each call makes its own request here, also where two are the same."""
+    return functools.partial(connect, cache=False)
 
 
 class Clock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 
 import pytest
 
@@ -21,6 +22,12 @@ PRICED = {"input_cost_per_token": 0.01, "output_cost_per_token": 0.02}
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}  # 0.20 USD
 ANSWER = Answer("x", usage=USAGE)
 STREAM_WARNINGS = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore::UserWarning")
+
+
+@pytest.fixture
+def connect(connect):
+    """Each call makes its own request here, also where two are the same."""
+    return functools.partial(connect, cache=False)
 
 
 async def test_used_up_dollars_stop_the_next_request(connect):
