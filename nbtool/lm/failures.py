@@ -41,6 +41,8 @@ _HINTS: dict[type[errors.LMError], str] = {
     errors.ContextWindowExceededError: "Shorten the inputs or demos, or use a larger model.",
 }
 _SERVER_ERRORS = 500
+_SUCCESS = range(200, 300)
+_SHOWN_CHARS = 1_000
 _NO_BUDGET = "insufficient_quota"  # OpenAI sends it with HTTP 429, and waiting does not help
 _UNKNOWN_OPTION = "unexpected keyword argument"  # of the provider's own client
 _WANTS_KEY = re.compile(r"credential|api[ _]?key", re.IGNORECASE)  # said of a key that is missing
@@ -81,7 +83,7 @@ def translated(
         text = "the request has half a character (a lone surrogate), which UTF-8 cannot carry."
         hint = 'Clean the text: text.encode("utf-8", "replace").decode().'
     return kind(
-        f"{model!r} gave no answer: {text}",
+        f"{model!r} gave no answer: {_shortened(text)}",
         model=model,
         provider=getattr(error, "llm_provider", None) or None,
         # Where nobody answered, litellm makes a status up.
@@ -90,6 +92,13 @@ def translated(
         retry_after=_asked_wait_s(headers),
         hint=hint,
     )
+
+
+def _shortened(text: str) -> str:
+    """Return the beginning of a text: a provider may have sent a whole page, or megabytes."""
+    if len(text) <= _SHOWN_CHARS:
+        return text
+    return f"{text[:_SHOWN_CHARS]}… ({len(text):,} characters in all)"
 
 
 def too_slow(request: Mapping[str, Any]) -> errors.LMTimeoutError:
@@ -188,7 +197,7 @@ def _has(causes: list[BaseException], *kinds: type[BaseException]) -> bool:
 def _kind_by_status(status: int | None) -> type[errors.LMError]:
     if status is None:
         return errors.LMProviderError
-    if status >= _SERVER_ERRORS:
+    if status >= _SERVER_ERRORS or status in _SUCCESS:  # an answer, and none that can be read
         return errors.LMServerError
     return _BY_STATUS.get(status, errors.LMProviderError)
 

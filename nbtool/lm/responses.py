@@ -35,7 +35,7 @@ def outputs_of(response: Any) -> list[Output]:
         The text of each choice. Where one has more than text, all are dicts with ``text`` and
         what else there is: ``reasoning_content``, ``tool_calls``, ``logprobs``, ``citations``.
     """
-    choices = _list(get(response, "choices"))
+    choices = [choice for choice in _list(get(response, "choices")) if _is_readable(choice)]
     if choices:
         outputs = [_of_choice(choice) for choice in choices]
     else:
@@ -46,11 +46,20 @@ def outputs_of(response: Any) -> list[Output]:
     return [output["text"] if output["text"] is not None else "" for output in outputs]
 
 
+def _is_readable(choice: Any) -> bool:
+    """Tell whether a choice has what it should; a message's content may be null."""
+    message = get(choice, "message")
+    if message is None:
+        return isinstance(get(choice, "text"), str)
+    return isinstance(get(message, "content"), str | list | None)
+
+
 def _of_choice(choice: Any) -> dict[str, Any]:
     message = get(choice, "message")
-    text = get(message, "content") if message is not None else get(choice, "text")
-    if text is None:
-        text = get(message, "refusal")  # says why, where an answer would stand
+    said = get(message, "content") if message is not None else get(choice, "text")
+    if said is None:
+        said = get(message, "refusal")  # says why, where an answer would stand
+    text = None if said is None else _text_in(said)
     more = {
         "reasoning_content": get(message, "reasoning_content"),
         "tool_calls": get(message, "tool_calls"),
@@ -58,6 +67,23 @@ def _of_choice(choice: Any) -> dict[str, Any]:
         "citations": _citations_of(message),
     }
     return {"text": text, **{name: value for name, value in more.items() if value}}
+
+
+def _text_in(content: Any) -> str:
+    """Return the text of a content: text, or a list of parts."""
+    if isinstance(content, list):
+        parts = cast("list[Any]", content)
+        return "".join(_text_in(get(part, "text") or "") for part in parts)
+    return _sound(content) if isinstance(content, str) else ""
+
+
+def _sound(text: str) -> str:
+    """Return a text that can be printed and sent on: half characters are replaced."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _citations_of(message: Any) -> list[Any]:
@@ -80,17 +106,17 @@ def _of_items(items: Sequence[Any]) -> dict[str, Any]:
     """
     parts = [part for item in items for part in _parts(item, "message", "content")]
     texts = [get(part, "text") or get(part, "refusal") for part in parts]
+    said = [_text_in(text) for text in texts if text is not None]
     thoughts = [
         part
         for item in items
         for part in (*_parts(item, "reasoning", "content"), *_parts(item, "reasoning", "summary"))
     ]
     more = {
-        "reasoning_content": "".join(get(part, "text") or "" for part in thoughts),
+        "reasoning_content": "".join(_text_in(get(part, "text") or "") for part in thoughts),
         "tool_calls": [_call_of(i) for i in items if get(i, "type") == "function_call"],
         "citations": [_plain(note) for part in parts for note in _list(get(part, "annotations"))],
     }
-    said = [text for text in texts if text is not None]
     text = "".join(said) if said else None
     return {"text": text, **{name: value for name, value in more.items() if value}}
 
