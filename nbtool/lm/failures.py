@@ -43,6 +43,7 @@ _HINTS: dict[type[errors.LMError], str] = {
 _SERVER_ERRORS = 500
 _SUCCESS = range(200, 300)
 _SHOWN_CHARS = 1_000
+_TOO_LONG = "context_length_exceeded"  # OpenAI's code; litellm looks at the words alone
 _NO_BUDGET = "insufficient_quota"  # OpenAI sends it with HTTP 429, and waiting does not help
 _UNKNOWN_OPTION = "unexpected keyword argument"  # of the provider's own client
 _WANTS_KEY = re.compile(r"credential|api[ _]?key", re.IGNORECASE)  # said of a key that is missing
@@ -173,7 +174,7 @@ def _kind_of(
     # as if a server had failed, so what lies below is asked first.
     rules: tuple[tuple[bool, type[errors.LMError]], ...] = (
         (
-            isinstance(error, litellm.ContextWindowExceededError),
+            isinstance(error, litellm.ContextWindowExceededError) or _has_code(causes, _TOO_LONG),
             errors.ContextWindowExceededError,
         ),
         (_has(causes, UnicodeEncodeError), errors.LMInvalidRequestError),
@@ -184,7 +185,7 @@ def _kind_of(
         # The provider needs a package that is not there; asking again is no use.
         (_has(causes, ImportError), errors.LMProviderError),
         (isinstance(error, litellm.APIConnectionError), errors.LMTransportError),
-        (any(getattr(c, "code", None) == _NO_BUDGET for c in causes), errors.LMBillingError),
+        (_has_code(causes, _NO_BUDGET), errors.LMBillingError),
     )
     by_status = _kind_by_status(_status_of(error))
     return next((kind for holds, kind in rules if holds), by_status)
@@ -192,6 +193,10 @@ def _kind_of(
 
 def _has(causes: list[BaseException], *kinds: type[BaseException]) -> bool:
     return any(isinstance(cause, kinds) for cause in causes)
+
+
+def _has_code(causes: list[BaseException], code: str) -> bool:
+    return any(getattr(cause, "code", None) == code for cause in causes)
 
 
 def _kind_by_status(status: int | None) -> type[errors.LMError]:
