@@ -79,7 +79,7 @@ def begin_loading() -> concurrent.futures.Future[Any]:
     """Start importing litellm in a daemon thread, unless that was done.
 
     Returns:
-        A future of the module; the same one every time.
+        A future of the module.
     """
     return _loader.begin()
 

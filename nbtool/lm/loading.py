@@ -57,7 +57,7 @@ class Loader:
         """Start the import, unless that was done.
 
         Returns:
-            A future of what `load` returns; the same one every time.
+            A future of what `load` returns.
         """
         with self._lock:
             if self._loading is None:
@@ -88,12 +88,17 @@ class Loader:
         put_off = (*before[:2], _NEVER)
         if gc.isenabled():
             gc.set_threshold(*put_off)
+        # A future keeps the callbacks of those who waited, and they keep their loops.
+        done: concurrent.futures.Future[Any] = concurrent.futures.Future()
         try:
-            loaded = self._load()
+            done.set_result(self._load())
         except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+            done.set_exception(error)
             loading.set_exception(error)
         else:
-            loading.set_result(loaded)
+            loading.set_result(done.result())
+        self._loading = done
+        del loading
         is_quiet = self._wait_for_quiet()
         if gc.get_threshold() == put_off:  # else the program has set its own meanwhile
             gc.set_threshold(*before)
