@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import os
 import sys
 import warnings
-from importlib import metadata
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from nbtool.errors import MissingExtraError
 from nbtool.lm import failures
@@ -260,34 +258,33 @@ async def _closed(stream: Any) -> AsyncGenerator[Any]:
 
 def _text_client(litellm: Any, options: dict[str, Any], session: Any) -> dict[str, Any]:
     """Return a client for text models; without one litellm makes one a call, and closes none."""
-    from litellm.llms.openai.common_utils import BaseOpenAILLM, get_openai_credentials
+    from litellm.llms.openai.common_utils import BaseOpenAILLM
     from openai import AsyncOpenAI
 
-    known = litellm.openai_text_completion_compatible_providers
+    compatible = litellm.openai_text_completion_compatible_providers
     _, provider, key, base = litellm.get_llm_provider(
         model=options["model"], api_base=options.get("api_base"), api_key=options.get("api_key")
     )
-    if provider not in (*_TEXT_PROVIDERS, *known):
+    # Not public; where a version has no such name, its own way has to do.
+    make: Any = getattr(BaseOpenAILLM, "_get_async_http_client", None)
+    if make is None or provider not in (*_TEXT_PROVIDERS, *compatible):
         return {}
-    base, key, organization = get_openai_credentials(
-        api_base=base or options.get("api_base"),
-        api_key=key or options.get("api_key"),
-        organization=options.get("organization"),
-    )
+    env = os.environ
+    bases = (base, litellm.api_base, env.get("OPENAI_BASE_URL"), env.get("OPENAI_API_BASE"))
+    keys = (key, options.get("api_key"), litellm.api_key, litellm.openai_key)
     client = AsyncOpenAI(
-        api_key=key,
-        base_url=base,
-        organization=organization,
-        http_client=cast("Any", BaseOpenAILLM.get_async_http_client(shared_session=session)),
+        api_key=next(filter(None, keys), None),  # None: OpenAI's variable, or an error that says so
+        base_url=next(filter(None, bases), None),
+        organization=options.get("organization") or litellm.organization,
+        http_client=make(shared_session=session),
         max_retries=0,
         **({"timeout": options["timeout"]} if "timeout" in options else {}),
     )
     return {"client": client}
 
 
-@functools.cache
 def _user_agent() -> str:
-    return f"nbtool/{metadata.version('nbtool-live')}"
+    return f"nbtool/{sys.modules['nbtool'].__version__}"
 
 
 def _hold_logging_task() -> None:
