@@ -43,6 +43,7 @@ class Loader:
         self._lock = threading.Lock()
         self._loading: concurrent.futures.Future[Any] | None = None
         self._at_exit: _StopAtExit | None = None
+        self._thread: threading.Thread | None = None
         self._users: set[object] = set()
         self._last_use_s = 0.0
         if hasattr(os, "register_at_fork"):  # not on Windows
@@ -65,11 +66,11 @@ class Loader:
                 # A running future cannot be cancelled by one of those that wait for it.
                 self._loading.set_running_or_notify_cancel()
                 # A daemon, so that a script that ends early does not wait for the import.
-                thread = threading.Thread(
+                self._thread = threading.Thread(
                     target=self._run, args=(self._loading,), name=self._name, daemon=True
                 )
-                self._at_exit = _StopAtExit(thread)
-                thread.start()
+                self._at_exit = _StopAtExit(self._thread)
+                self._thread.start()
             return self._loading
 
     @contextlib.contextmanager
@@ -117,7 +118,7 @@ class Loader:
 
     def _before_fork(self) -> None:
         # The child has no loader thread, and would wait for it for ever.
-        if self._loading is not None:
+        if self._loading is not None and threading.current_thread() is not self._thread:
             concurrent.futures.wait([self._loading], _LONGEST_FORK_S)
 
 

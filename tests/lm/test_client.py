@@ -14,6 +14,7 @@ from nbtool.testing.server import ScriptedServer
 from nbtool.tracing.boundary import watching
 from nbtool.tracing.recorder import Recorder
 
+pytestmark = pytest.mark.api("LM()")
 TURNS = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi?"}]
 HISTORY_KEYS = {
     "prompt", "messages", "kwargs", "response", "outputs", "usage", "cost", "timestamp", "uuid",
@@ -113,6 +114,7 @@ async def test_text_models_get_a_prompt_at_their_own_endpoint(connect):
     assert lm.history[0]["usage"]["prompt_tokens"] == 5
 
 
+@pytest.mark.api("LM.history")
 async def test_call_is_noted_in_the_history(connect, api_key):
     async with ScriptedServer(["Paris"]) as server:
         lm = connect(server, temperature=0.5)
@@ -169,6 +171,7 @@ async def test_fifty_calls_are_in_flight_at_once(connect):
     assert len(lm.history) == 50
 
 
+@pytest.mark.api("LM")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -186,6 +189,7 @@ def test_contradicting_options_are_refused(arguments, said):
     assert caught.value.hint
 
 
+@pytest.mark.api("LM")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -200,6 +204,7 @@ def test_fitting_options_are_taken(arguments):
     assert LM(**arguments).model == arguments["model"]
 
 
+@pytest.mark.api("LM")
 async def test_reasoning_models_get_their_own_name_of_the_limit(api_key, connect):
     async with ScriptedServer(["x"]) as server:
         given = {"api_base": server.base_url, "api_key": api_key, "num_retries": 0}

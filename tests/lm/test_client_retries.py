@@ -146,6 +146,7 @@ async def test_retries_of_many_calls_do_not_come_at_the_same_moment(connect):
     assert again[-1] - again[0] > 0.1
 
 
+@pytest.mark.api("LM.errors")
 @pytest.mark.parametrize(
     ("error", "holds"),
     [(LMServerError("x"), True), (LMAuthError("x"), False), (ValueError("x"), False)],
