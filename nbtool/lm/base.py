@@ -177,10 +177,11 @@ class BaseLM(Step):
     ) -> list[Output]:
         """Read a response, and note its usage, cost and history entry."""
         outputs = usable_outputs(self.model, response)
+        usage, cost = usage_of(response), cost_of(response)
         span = current_span()
         if span is not None and span.kind == "lm":
-            span.usage = usage_of(response)
-            span.cost_usd = cost_of(response)
+            span.usage = usage
+            span.cost_usd = cost
             span.annotate(model=self.model, response_model=get(response, "model"))
         if "length" in finish_reasons_of(response):
             limit = options.get("max_tokens") or options.get("max_completion_tokens")
@@ -198,6 +199,8 @@ class BaseLM(Step):
             options=options,
             response=response,
             outputs=outputs,
+            usage=dict(usage),
+            cost=cost,
         )
         history.remember(entry, self.history)
         return outputs

@@ -18,7 +18,7 @@ from nbtool.lm.options import (
 )
 from nbtool.lm.responses_api import responses_request
 from nbtool.lm.retry import with_retries
-from nbtool.lm.spending import check_budgets, count_response, estimated_tokens
+from nbtool.lm.spending import check_budgets, count_response, estimated_tokens, tokens_used
 from nbtool.lm.state import OUR_PATH, class_path, dumped
 from nbtool.lm.transport import ModelType, Request, Transport
 from nbtool.tracing.boundary import current_span
@@ -184,7 +184,9 @@ class LM(BaseLM):
                 if span is not None and admission.waited_s > _SHORTEST_NOTED_WAIT_S:
                     span.annotate(waited_s=round(admission.waited_s, 3))
                 response = await self._carried(request)
-                admission.used(count_response(self.model, request, response))
+                count_response(self.model, request, response)
+                if self.limits.counts_tokens:
+                    admission.used(tokens_used(request, response))
                 usable_outputs(self.model, response)  # nothing usable is worth another attempt
                 return response
 

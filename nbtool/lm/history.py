@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from nbtool.configuration import settings
 from nbtool.lm.options import without_secrets
-from nbtool.lm.responses import Output, cost_of, get, text_of, usage_of
+from nbtool.lm.responses import Output, get, text_of
 from nbtool.tracing.record import secrets_in_use
 from nbtool.tracing.scrub import scrub_text
 
@@ -38,6 +38,8 @@ def entry_of(
     options: dict[str, Any],
     response: Any,
     outputs: list[Output],
+    usage: dict[str, int],
+    cost: float | None,
 ) -> Entry:
     """Describe one request and its answer; no keys or addresses of the provider.
 
@@ -50,8 +52,8 @@ def entry_of(
         "kwargs": _shown(options),
         "response": response,
         "outputs": outputs,
-        "usage": usage_of(response),
-        "cost": cost_of(response),
+        "usage": usage,
+        "cost": cost,
         "timestamp": datetime.now(UTC).isoformat(),
         "uuid": str(uuid.uuid4()),
         "model": model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any, cast
@@ -133,4 +134,7 @@ def without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_secret(name: Any, value: Any) -> bool:
     is_number = isinstance(value, int | float)  # a price for each token is none
-    return isinstance(name, str) and is_secret_name(name) and not is_number
+    return isinstance(name, str) and not is_number and _is_secret_name(name)
+
+
+_is_secret_name = functools.lru_cache(maxsize=256)(is_secret_name)  # for each call the same few

@@ -20,6 +20,8 @@ _OUT_OF_TOKENS = "max_output_tokens"
 
 def get(thing: Any, name: str, default: Any = None) -> Any:
     """Read a field of an object or a dict."""
+    if isinstance(thing, dict):  # a tenth of the price of the next question
+        return cast("dict[str, Any]", thing).get(name, default)
     if isinstance(thing, Mapping):
         return cast("Mapping[str, Any]", thing).get(name, default)
     return getattr(thing, name, default)
@@ -149,7 +151,9 @@ def usage_of(response: Any) -> dict[str, int]:
     usage = get(response, "usage")
     counts: dict[str, int] = {}
     for name, other in _USAGE_NAMES.items():
-        count = get(usage, name, get(usage, other))
+        count = get(usage, name)
+        if count is None:
+            count = get(usage, other)
         if isinstance(count, int) and not isinstance(count, bool):
             counts[name] = count
     return counts

@@ -33,23 +33,33 @@ def check_budgets(model: str) -> None:
             budget.check(model)
 
 
-def count_response(model: str, request: Mapping[str, Any], response: Any) -> int:
-    """Count what an answer cost, and return its tokens.
+def count_response(model: str, request: Mapping[str, Any], response: Any) -> None:
+    """Count what an answer cost, where the settings have a budget.
 
     Args:
         model: Who answered.
         request: Options of the request, for an answer that does not say how many tokens it took.
         response: The answer, shaped like OpenAI's.
     """
+    for_tokens, for_dollars = settings.max_tokens_total, settings.max_usd
+    if isinstance(for_tokens, Budget):
+        for_tokens.spend(tokens_used(request, response))
+    if isinstance(for_dollars, Budget):
+        for_dollars.spend(_price(model, response))
+
+
+def tokens_used(request: Mapping[str, Any], response: Any) -> int:
+    """Return the tokens of a request and its answer; an estimate where the answer says none.
+
+    Args:
+        request: Options of the request.
+        response: The answer, shaped like OpenAI's.
+    """
     counted = tokens_of(response)
-    if not counted:  # litellm writes zeros where a provider says nothing
-        answers = sum(_tokens(text_of(output)) for output in outputs_of(response))
-        counted = _prompt_tokens(request) + answers
-    if isinstance(settings.max_tokens_total, Budget):
-        settings.max_tokens_total.spend(counted)
-    if isinstance(settings.max_usd, Budget):
-        settings.max_usd.spend(_price(model, response))
-    return counted
+    if counted:  # litellm writes zeros where a provider says nothing
+        return counted
+    answers = sum(_tokens(text_of(output)) for output in outputs_of(response))
+    return _prompt_tokens(request) + answers
 
 
 def _price(model: str, response: Any) -> float:
