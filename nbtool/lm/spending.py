@@ -49,7 +49,7 @@ def count_response(model: str, request: Mapping[str, Any], response: Any) -> Non
 
 
 def tokens_used(request: Mapping[str, Any], response: Any) -> int:
-    """Return the tokens of a request and its answer; an estimate where the answer says none.
+    """Return the tokens of a request and its answer, by estimate at worst.
 
     Args:
         request: Options of the request.
