@@ -18,6 +18,7 @@ from nbtool.lm.responses import (
 )
 from nbtool.lm.spending import check_budgets, count_response
 from nbtool.lm.state import class_path, dumped, loaded
+from nbtool.lm.usage_details import usage_details_of
 from nbtool.runtime.call import Call, call_of, marked_as_coroutine_function
 from nbtool.runtime.step import Step
 from nbtool.tracing.boundary import current_span
@@ -142,7 +143,7 @@ class BaseLM(Step):
         given = {"prompt": prompt, "messages": messages, **kwargs}
         # None says nothing, but where it takes an option of the model's away.
         inputs = {n: value for n, value in given.items() if value is not None or n in self.kwargs}
-        return call_of(self.span_kind, self.span_name, self._answer, inputs)
+        return call_of(self.span_kind, self.span_name, self._answer, inputs, subject=self)
 
     async def _answer(
         self, prompt: str | None = None, messages: list[Message] | None = None, **options: Any
@@ -180,7 +181,7 @@ class BaseLM(Step):
         usage, cost = usage_of(response), cost_of(response)
         span = current_span()
         if span is not None and span.kind == "lm":
-            span.usage = usage
+            span.usage = {**usage_details_of(response), **usage}
             span.cost_usd = cost
             span.annotate(model=self.model, response_model=get(response, "model"))
         if "length" in finish_reasons_of(response):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from nbtool.configuration import settings
 from nbtool.lm.options import without_secrets
-from nbtool.lm.responses import Output, get, text_of
+from nbtool.lm.responses import Output, get
+from nbtool.lm.transcript import transcript_of
 from nbtool.tracing.record import secrets_in_use
 from nbtool.tracing.scrub import scrub_text
 
@@ -91,28 +92,22 @@ def show(entries: Sequence[Entry], n: int, file: TextIO | None = None) -> None:
         file: Where to print; standard output by default.
     """
     latest = list(entries)[-n:] if n > 0 else []
-    text = "\n\n".join(_as_text(entry) for entry in latest) or "No request was made yet."
+    text = "\n\n".join(map(transcript_of, latest)) or "No request was made yet."
     print(scrub_text(text, secrets=secrets_in_use()), file=file or sys.stdout)
-
-
-def _as_text(entry: Entry) -> str:
-    messages: list[dict[str, Any]] = entry["messages"] or [
-        {"role": "user", "content": entry["prompt"]}
-    ]
-    parts = [f"[{entry['timestamp']}] {entry['model']}"]
-    parts += [f"{m.get('role', '?')}:\n{m.get('content')}" for m in messages]
-    parts += [f"answer:\n{text_of(output)}" for output in entry["outputs"]]
-    return "\n\n".join(parts)
 
 
 def inspect_history(n: int = 1, file: TextIO | None = None) -> None:
     """Print the latest requests of this process and their answers.
 
+    Inside ``with context(history=[]):`` only the requests that were made there are shown, by
+    this task and by the tasks, threads and tools that it started.
+
     Args:
         n: How many to show, counted from the latest.
         file: Where to print; standard output by default.
     """
-    show(process_history, n, file)
+    own = settings.history
+    show(process_history if own is None else own, n, file)
 
 
 def _after_fork() -> None:

@@ -12,6 +12,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import contextvars
     from collections.abc import Callable
     from types import FrameType
 
@@ -27,12 +28,14 @@ class Shell:
         cell_name: Turns the file name of a cell's code into what people call it: ``"In [3]"``.
         waiting: Entered while a cell waits for a chain.
         background: Told True when the first chain runs on behind its cell, False after the last.
+        keep_output: Makes what runs in a Context print and display in the cell that runs now.
     """
 
     namespace: dict[str, Any]
     cell_name: Callable[[str], str]
     waiting: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
     background: Callable[[bool], object] = bool
+    keep_output: Callable[[contextvars.Context], object] = id
 
 
 _shell: Shell | None = None
@@ -64,6 +67,12 @@ def background(busy: bool) -> None:
     """Tell the kernel whether chains run that no cell waits for."""
     if _shell is not None:
         _shell.background(busy)
+
+
+def keep_output(context: contextvars.Context) -> None:
+    """Let what runs in a Context keep the cell that runs now for its output."""
+    if _shell is not None:
+        _shell.keep_output(context)
 
 
 def calling_cell() -> str | None:

@@ -176,7 +176,6 @@ def test_running_lists_the_calls_with_their_cells(page):
     assert page.run("await call, nbtool.running()").result_text == "(2, [])"
 
 
-@pytest.mark.gap("colab", "ipykernel 6.17 prints to the cell that runs; nothing routes it yet")
 @pytest.mark.behaviour(25)
 def test_error_that_nobody_fetched_is_written_once_to_the_cell_that_started_it(page):
     started = page.run("call = Failing().acall()")
