@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nbtool.configuration import configure, context, settings
     from nbtool.errors import (
         AdapterParseError,
+        BudgetError,
         ConfigurationError,
         ContextWindowExceededError,
         LMAuthError,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from nbtool.lm.base import BaseLM
     from nbtool.lm.client import LM
     from nbtool.lm.history import inspect_history
+    from nbtool.lm.retry import is_retryable_lm_error
     from nbtool.notebook import (
         enable_nest_asyncio,
         load_ipython_extension,
@@ -90,6 +92,7 @@ __all__ = [
     "AdapterParseError",
     "BaseCallback",
     "BaseLM",
+    "BudgetError",
     "Call",
     "ChainOfThought",
     "ChatAdapter",
@@ -137,6 +140,7 @@ __all__ = [
     "enable_nest_asyncio",
     "environment",
     "inspect_history",
+    "is_retryable_lm_error",
     "last_trace",
     "load",
     "load_ipython_extension",
@@ -163,6 +167,7 @@ _HOMES = {
     "nbtool.configuration": ("configure", "context", "settings"),
     "nbtool.errors": (
         "AdapterParseError",
+        "BudgetError",
         "ConfigurationError",
         "ContextWindowExceededError",
         "LMAuthError",
@@ -189,6 +194,7 @@ _HOMES = {
     "nbtool.lm.base": ("BaseLM",),
     "nbtool.lm.client": ("LM",),
     "nbtool.lm.history": ("inspect_history",),
+    "nbtool.lm.retry": ("is_retryable_lm_error",),
     "nbtool.notebook": (
         "enable_nest_asyncio",
         "load_ipython_extension",
