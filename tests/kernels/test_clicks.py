@@ -123,6 +123,8 @@ def page(open_page):
 def test_way_is_found_by_what_the_kernel_has(page, kernel_environment):
     assert page.how == {
         "newest": "native",
+        "python312": "native",
+        "python313": "native",
         "ipykernel73": "re-registered",
         "databricks": "pump",
         "colab": "pump",
