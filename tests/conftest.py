@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 
 from nbtool import configuration, ownership
+
+sys.path.append(str(Path(__file__).resolve().parent / "compat"))
+from compatibility_page import Compatibility
 
 
 def pytest_addoption(parser):
@@ -16,9 +21,15 @@ def pytest_addoption(parser):
         action="store_true",
         help="run in kernels of every version and in other hosts, not in the newest kernel alone",
     )
+    parser.addoption(
+        "--write-compatibility",
+        action="store_true",
+        help="write docs/compatibility.md from the tests that pass",
+    )
 
 
-def pytest_configure():
+def pytest_configure(config):
+    config.pluginmanager.register(Compatibility(config))
     # A shell that starts us with `&` lets us ignore Ctrl-C, and what the tests start would too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
