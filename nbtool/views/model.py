@@ -5,14 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from typing import TYPE_CHECKING, Any, cast
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from nbtool.tracing.record import SpanRecord
     from nbtool.tracing.span import Kind, Status
 
+RowKind: TypeAlias = "Kind | Literal['group']"
+
+GROUP_FROM = 20
+"""From how many siblings of one kind and name on they are a group."""
+
+# How many of a group's steps are shown: those that failed or run, and the first ones.
+_TELLING_IN_GROUP = 10
+_FIRST_IN_GROUP = 3
 _PLUMBING = frozenset({"adapter"})
 _NAME_CHARS = 256
 _SUMMARY_CHARS = 2_000
@@ -29,91 +38,200 @@ class Row:
     """One step as a view shows it; every text is one line without control characters.
 
     Attributes:
-        id: The step's id.
-        depth: How deep it is nested, from 0, at most 32.
-        kind: What sort of step it is.
+        id: The step's id; negative for a group.
+        parent_id: Id of the row that it is shown below; None at the top.
+        kind: What sort of step it is, or ``"group"``: many alike, in one row.
         name: Whose step it is, at most 256 characters.
-        status: How it stands.
-        duration_s: Seconds that it took, or has taken so far.
-        given: Its inputs in short.
+        status: How it stands; of a group, how it stands worst.
+        start_s: Seconds since 1970.
+        end_s: The same; None while it runs.
+        given: Its inputs in short; of a group, how many there are and how they stand.
         gave: Its output, error, or the text that has arrived so far, in short.
         tokens: Tokens sent and received, for requests to an LM.
         cost_usd: Price of its own request; None where unknown.
         retries: How often the request was sent again.
+        cached: Whether the answer came from the cache.
+        shared: Whether the answer is that of an identical request at the same time.
     """
 
     id: int
-    depth: int
-    kind: Kind
+    parent_id: int | None
+    kind: RowKind
     name: str
     status: Status
-    duration_s: float
+    start_s: float
+    end_s: float | None
     given: str
     gave: str
-    tokens: tuple[int, int] | None
-    cost_usd: float | None
-    retries: int
+    tokens: tuple[int, int] | None = None
+    cost_usd: float | None = None
+    retries: int = 0
+    cached: bool = False
+    shared: bool = False
+
+    def duration_s(self, now_s: float) -> float:
+        """Return the seconds that it took, or has taken by now."""
+        end_s = self.end_s if self.end_s is not None else now_s
+        return max(0.0, end_s - self.start_s)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Placed:
+    """A row and how deep it is nested, from 0, at most 32."""
+
+    row: Row
+    depth: int
+
+
+def is_plumbing(span: SpanRecord) -> bool:
+    """Tell whether views hide a step unless they are asked for it."""
+    return span.kind in _PLUMBING and span.status != "error"
 
 
 def rows(
     spans: Sequence[SpanRecord],
     *,
-    now_s: float,
     plumbing: bool = False,
     finished: dict[int, Row] | None = None,
-) -> list[Row]:
+) -> list[Placed]:
     """Turn records into rows: parents before children, siblings as they opened.
+
+    Many siblings of one kind and name are a group: its row, below it those that failed or run,
+    and the first ones.
 
     Args:
         spans: Records in the order of opening.
-        now_s: The present, in seconds since 1970, for steps that run.
         plumbing: Whether to show the steps of adapters too; their children always show.
         finished: Rows of finished steps from the call before; filled for the next one, since
             they do not change any more and scrubbing costs.
     """
-    if finished is None:
-        finished = {}
-    known = {span.id for span in spans}
-    children: dict[int | None, list[SpanRecord]] = {}
-    for span in spans:
-        parent = span.parent_id if span.parent_id in known else None
-        children.setdefault(parent, []).append(span)
-    found: list[Row] = []
-    waiting = [(span, 0) for span in reversed(children.get(None, []))]
+    children = _children(spans, plumbing)
+    found: list[Placed] = []
+    waiting = [(each, 0) for each in reversed(_siblings(children.get(None, [])))]
     while waiting:
-        span, depth = waiting.pop()
-        is_hidden = span.kind in _PLUMBING and not plumbing and span.status != "error"
-        if not is_hidden:
-            row = finished.get(span.id) or _row(span, depth, now_s)
-            if span.end_s is not None:
-                finished[span.id] = row
-            found.append(row)
-        below = depth if is_hidden else depth + 1
-        waiting += [(child, below) for child in reversed(children.get(span.id, []))]
+        each, depth = waiting.pop()
+        below: Sequence[SpanRecord | _Group]
+        if isinstance(each, _Group):
+            row, below = each.row, each.shown
+        else:
+            row, below = _kept_row(each, finished), _siblings(children.get(each.id, []))
+        found.append(Placed(row, min(depth, _MAX_DEPTH)))
+        waiting += [(child, depth + 1) for child in reversed(below)]
     return found
 
 
-def _row(span: SpanRecord, depth: int, now_s: float) -> Row:
-    tokens = (span.usage.get("prompt_tokens", 0), span.usage.get("completion_tokens", 0))
-    end_s = span.end_s if span.end_s is not None else now_s
+def _kept_row(span: SpanRecord, finished: dict[int, Row] | None) -> Row:
+    row = finished.get(span.id) if finished is not None else None
+    if row is None:
+        row = row_of(span)
+        if finished is not None and span.end_s is not None:
+            finished[span.id] = row
+    return row
+
+
+def _children(spans: Sequence[SpanRecord], plumbing: bool) -> dict[int | None, list[SpanRecord]]:
+    """Sort records by the step that they are shown below; what is hidden passes its own on."""
+    known = {span.id: span for span in spans}
+    children: dict[int | None, list[SpanRecord]] = {}
+    for span in spans:
+        if is_plumbing(span) and not plumbing:
+            continue
+        above = known.get(span.parent_id) if span.parent_id is not None else None
+        seen: set[int] = set()
+        while above is not None and is_plumbing(above) and not plumbing and above.id not in seen:
+            seen.add(above.id)  # a damaged file may go in circles
+            above = known.get(above.parent_id) if above.parent_id is not None else None
+        children.setdefault(above.id if above is not None else None, []).append(span)
+    return children
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Group:
+    row: Row
+    shown: list[SpanRecord]
+
+
+def _siblings(spans: list[SpanRecord]) -> list[SpanRecord | _Group]:
+    """Put what is many of a kind into groups, each where its first step was."""
+    if len(spans) < GROUP_FROM:
+        return list(spans)
+    alike: dict[tuple[str, str], list[SpanRecord]] = {}
+    for span in spans:
+        alike.setdefault((span.kind, span.name), []).append(span)
+    found: list[SpanRecord | _Group] = []
+    for span in spans:
+        members = alike[span.kind, span.name]
+        if len(members) < GROUP_FROM:
+            found.append(span)
+        elif members[0] is span:
+            found.append(_Group(group_row(members), _shown_of(members)))
+    return found
+
+
+def _shown_of(members: list[SpanRecord]) -> list[SpanRecord]:
+    telling = [span for span in members if span.status != "ok"][:_TELLING_IN_GROUP]
+    first = [span for span in members if span.status == "ok"][:_FIRST_IN_GROUP]
+    return sorted([*first, *telling], key=lambda span: span.id)
+
+
+_WORST_FIRST: tuple[Status, ...] = ("running", "error", "cancelled", "ok")
+
+
+def group_row(members: Sequence[SpanRecord]) -> Row:
+    """Make the row of many steps of one kind and name.
+
+    Args:
+        members: The steps, at least one, in the order of opening.
+    """
+    counts = Counter(span.status for span in members)
+    worst = next(status for status in _WORST_FIRST if counts[status])
+    told = [f"{counts[status]:,} {status}" for status in _WORST_FIRST if counts[status]]
+    ends = [span.end_s for span in members if span.end_s is not None]
+    costs = [span.cost_usd for span in members if span.cost_usd is not None]
+    first = members[0]
     return Row(
-        id=span.id,
-        depth=min(depth, _MAX_DEPTH),
-        kind=span.kind,
-        name=one_line(span.name, _NAME_CHARS),
-        status=span.status,
-        duration_s=max(0.0, end_s - span.start_s),
-        given=one_line(_given(span), _SUMMARY_CHARS),
-        gave=one_line(_gave(span), _SUMMARY_CHARS),
-        tokens=tokens if any(tokens) else None,
-        cost_usd=span.cost_usd,
-        retries=_retries(span.attributes),
+        id=-first.id,
+        parent_id=first.parent_id,
+        kind="group",
+        name=one_line(f"{first.name} × {len(members):,}", _NAME_CHARS),
+        status=worst,
+        start_s=first.start_s,
+        end_s=None if counts["running"] else max(ends),
+        given=", ".join(told),
+        gave="",
+        tokens=_tokens(members),
+        cost_usd=sum(costs) if costs else None,
     )
 
 
-def _retries(attributes: dict[str, Any]) -> int:
-    count = attributes.get("retries")  # of anybody: users annotate too
-    return count if isinstance(count, int) else 0
+def row_of(span: SpanRecord) -> Row:
+    """Make the row of one step."""
+    attributes = span.attributes
+    retries = attributes.get("retries")  # of anybody: users annotate too
+    return Row(
+        id=span.id,
+        parent_id=span.parent_id,
+        kind=span.kind,
+        name=one_line(span.name, _NAME_CHARS),
+        status=span.status,
+        start_s=span.start_s,
+        end_s=span.end_s,
+        given=one_line(_given(span), _SUMMARY_CHARS),
+        gave=one_line(_gave(span), _SUMMARY_CHARS),
+        tokens=_tokens([span]),
+        cost_usd=span.cost_usd,
+        retries=retries if isinstance(retries, int) else 0,
+        cached=attributes.get("cache_hit") is True,
+        shared=attributes.get("shared") is True,
+    )
+
+
+def _tokens(spans: Iterable[SpanRecord]) -> tuple[int, int] | None:
+    sent, received = 0, 0
+    for span in spans:
+        sent += span.usage.get("prompt_tokens", 0)
+        received += span.usage.get("completion_tokens", 0)
+    return (sent, received) if sent or received else None
 
 
 def _given(span: SpanRecord) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from nbtool.tracing.tree import totals_of
-from nbtool.views.model import Row, rows
+from nbtool.views.model import Placed, Row, rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,9 +52,9 @@ def tree(
     """
     top = Tree(_headline(spans), guide_style="dim")
     branches = [top]
-    for row in rows(spans, now_s=now_s, plumbing=plumbing, finished=finished):
-        del branches[min(row.depth, _DRAWN_DEPTH) + 1 :]
-        branches.append(branches[-1].add(_label(row, now_s)))
+    for placed in rows(spans, plumbing=plumbing, finished=finished):
+        del branches[min(placed.depth, _DRAWN_DEPTH) + 1 :]
+        branches.append(branches[-1].add(_label(placed, now_s)))
     return top
 
 
@@ -72,18 +72,21 @@ def _headline(spans: Sequence[SpanRecord]) -> Text:
     return Text("trace  ", style="bold").append("  ".join(parts), style="dim")
 
 
-def _label(row: Row, now_s: float) -> Text:
+def _label(placed: Placed, now_s: float) -> Text:
+    row = placed.row
     icon, style = _ICONS[row.status]
     if row.status == "running" and int(now_s / _BLINK_S) % 2:
         icon = "○"
     label = Text(f"{icon} ", style=style, no_wrap=False)
     label.append(row.name, style=f"bold {_STYLES.get(row.kind, '')}".strip())
     label.append(f"  {row.kind}", style="dim")
-    label.append(f"  {seconds(row.duration_s)}", style="cyan")
-    if row.depth > _DRAWN_DEPTH:
-        label.append(f"  depth {row.depth}", style="dim")
+    label.append(f"  {seconds(row.duration_s(now_s))}", style="cyan")
+    if placed.depth > _DRAWN_DEPTH:
+        label.append(f"  depth {placed.depth}", style="dim")
     if row.tokens:
         label.append(f"  {row.tokens[0]:,} → {row.tokens[1]:,} tokens", style="dim")
+    if row.cached or row.shared:
+        label.append("  from the cache" if row.cached else "  shared", style="green")
     if row.retries:
         label.append(f"  sent {row.retries + 1} times", style="yellow")
     if row.given and row.kind != "lm":

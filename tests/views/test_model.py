@@ -17,12 +17,12 @@ def failed(message, kind="ValueError"):
 
 
 def shape(spans, **options):
-    return [(row.id, row.depth) for row in rows(spans, now_s=20.0, **options)]
+    return [(placed.row.id, placed.depth) for placed in rows(spans, **options)]
 
 
 def only(span):
-    (row,) = rows([span], now_s=20.0)
-    return row
+    (placed,) = rows([span])
+    return placed.row
 
 
 def chain(length):
@@ -72,7 +72,7 @@ DURATIONS = {
 
 @pytest.mark.parametrize(("more", "duration_s"), DURATIONS.values(), ids=DURATIONS)
 def test_duration_is_counted_to_the_end_or_to_now(more, duration_s):
-    assert only(record(1, **more)).duration_s == duration_s
+    assert only(record(1, **more)).duration_s(20.0) == duration_s
 
 
 GIVEN = {
@@ -191,3 +191,45 @@ def test_name_of_a_row_is_bounded():
 def test_brief_text_of_odd_values_is_no_error():
     assert brief({"a": object}) == '{"a": "<class \'object\'>"}'
     assert brief("a") == "a"
+
+
+def crowd(count, status_of=lambda number: "ok", **more):
+    spans = [record(1, kind="module")]
+    return spans + [
+        record(n, 1, name="Predict", status=status_of(n), **more) for n in range(2, count + 2)
+    ]
+
+
+def test_many_siblings_of_one_kind_and_name_are_a_group_with_its_first_ones():
+    assert shape(crowd(19)) == [(1, 0), *[(n, 1) for n in range(2, 21)]]
+    assert shape(crowd(20)) == [(1, 0), (-2, 1), (2, 2), (3, 2), (4, 2)]
+
+
+def test_group_shows_those_that_failed_or_run_and_counts_all():
+    status = {5: "error", 700: "running", 900: "cancelled"}
+    found = rows(crowd(1_000, lambda n: status.get(n, "ok")))
+    group = found[1].row
+
+    assert [placed.row.id for placed in found[2:]] == [2, 3, 4, 5, 700, 900]
+    assert (group.name, group.status, group.end_s) == ("Predict × 1,000", "running", None)
+    assert group.given == "1 running, 1 error, 1 cancelled, 997 ok"
+
+
+def test_group_adds_tokens_and_prices_up():
+    usage = {"prompt_tokens": 3, "completion_tokens": 1}
+    group = rows(crowd(30, usage=usage, cost_usd=0.5))[1].row
+
+    assert (group.tokens, group.cost_usd, group.end_s) == ((90, 30), 15.0, 12.0)
+
+
+def test_siblings_of_other_names_stay_beside_a_group():
+    spans = [*crowd(25), record(99, 1, name="extract")]
+
+    assert shape(spans) == [(1, 0), (-2, 1), (2, 2), (3, 2), (4, 2), (99, 1)]
+
+
+def test_group_at_the_top_holds_roots():
+    roots = [record(n, name="Predict") for n in range(1, 31)]
+
+    assert shape(roots)[:2] == [(-1, 0), (1, 1)]
+    assert rows(roots)[0].row.parent_id is None
