@@ -41,8 +41,18 @@ def remember_secret(value: object) -> None:
 
 def secrets_in_use() -> tuple[str, ...]:
     """Return the exact texts to hide: keys in the environment, remembered ones."""
-    found = {*known_secrets(os.environ), *_remembered}
-    return tuple(sorted(found, key=len, reverse=True))
+    global _found  # noqa: PLW0603 - read for each value that is shown, and it seldom changes
+    # As the bytes that it holds: to read it by names costs a hundred times what this does.
+    raw = getattr(os.environ, "_data", None)
+    environ, count, secrets = _found
+    if raw is None or raw != environ or count != len(_remembered):
+        found = {*known_secrets(os.environ), *_remembered}
+        secrets = tuple(sorted(found, key=len, reverse=True))
+        _found = dict(raw or {}), len(_remembered), secrets
+    return secrets
+
+
+_found: tuple[dict[Any, Any], int, tuple[str, ...]] = ({}, -1, ())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -181,6 +191,13 @@ class SpanRecord:
     def show_arriving(self, pieces: list[str]) -> None:
         """Show an answer while it arrives; `pieces` goes on growing."""
         self._arrived = pieces
+
+    def pieces_from(self, number: int) -> list[str]:
+        """Return the pieces of an arriving answer from one on, as they came.
+
+        They are not scrubbed: see `nbtool.tracing.arriving`.
+        """
+        return [] if self._arrived is None else self._arrived[number:]
 
     @property
     def inputs(self) -> dict[str, Any]:
