@@ -6,11 +6,10 @@ character that can be in no secret, and judged together with what came before it
 
 from __future__ import annotations
 
-import string
 from typing import TYPE_CHECKING
 
 from nbtool.tracing.record import secrets_in_use
-from nbtool.tracing.scrub import scrub_text
+from nbtool.tracing.scrub import scrub_text, without_last_word
 
 if TYPE_CHECKING:
     from nbtool.tracing.record import SpanRecord
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 _BEFORE_CHARS = 400  # what is looked at again with each new piece
 _HELD_BACK_CHARS = 4_000  # a longer word than any key; it is not held back for ever
 _BLOCK = "-----BEGIN"
-# Keys, tokens and URLs with passwords are made of these; Chinese, say, is not.
-_OF_A_SECRET = f"{string.ascii_letters}{string.digits}_.+/=:@%~&?#*!$-"
 
 
 class Arriving:
@@ -50,7 +47,7 @@ class Arriving:
         self._pieces_read += len(pieces)
         self._raw += "".join(pieces)
         latest = self._raw[-_HELD_BACK_CHARS:]
-        held_back = len(latest) - len(latest.rstrip(_OF_A_SECRET))
+        held_back = len(latest) - len(without_last_word(latest))
         end = len(self._raw) - (held_back if held_back < _HELD_BACK_CHARS else 0)
         return self._judged(end) if end > self._given else ""
 

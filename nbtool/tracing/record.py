@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from nbtool.errors import NbtoolError
 from nbtool.tracing.scrub import known_secrets, scrub, scrub_text
-from nbtool.tracing.snapshot import Meter, Opaque, plain, snapshot
+from nbtool.tracing.snapshot import Meter, Opaque, plain, short, snapshot
 from nbtool.tracing.span import Kind, Span, Status, unix_time_s
 
 if TYPE_CHECKING:
@@ -208,6 +208,23 @@ class SpanRecord:
     def output(self) -> Any:
         """What the step returned, JSON-like, scrubbed."""
         return scrub(plain(self._output), secrets=secrets_in_use())
+
+    def short_inputs(self, chars: int) -> dict[str, Any]:
+        """Return the beginning of `inputs`, at most so many characters of each text."""
+        return scrub(short(self._inputs, chars), secrets=secrets_in_use())
+
+    def short_output(self, chars: int) -> Any:
+        """Return the beginning of `output`, at most so many characters of each text."""
+        return scrub(short(self._output, chars), secrets=secrets_in_use())
+
+    def last_message(self, chars: int) -> Any:
+        """Return the beginning of what an LM was asked last: its last turn, or the prompt."""
+        messages = self._inputs.get("messages")
+        asked = messages[-1] if isinstance(messages, list) and messages else None
+        content = asked.get("content") if isinstance(asked, dict) else asked
+        if content is None:
+            content = self._inputs.get("prompt") or ""
+        return scrub(short(content, chars), secrets=secrets_in_use())
 
     @property
     def attributes(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ that is known. A value that cannot be judged is hidden rather than shown.
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -25,6 +26,8 @@ MAX_DEPTH = 64
 _PLAIN = frozenset({int, float, bool, complex, type(None)})
 _ATOMS = (str, bytes, int, float)
 _PAIR = 2
+
+_OF_A_SECRET = f"{string.ascii_letters}{string.digits}_.+/=:@%~&?#*!$-"
 
 _ENVIRONMENT_NAME = re.compile(
     # Not PWD alone: that is the current directory.
@@ -45,6 +48,18 @@ def known_secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
     """
     named = {v.strip() for name, v in environ.items() if _ENVIRONMENT_NAME.search(name.upper())}
     return tuple(sorted(filter(is_distinctive, named), key=lambda value: (-len(value), value)))
+
+
+def without_last_word(text: str) -> str:
+    """Cut a text where it can be cut without cutting a secret in two.
+
+    Half a key has no shape by which it would be known. Keys, tokens and URLs with passwords are
+    made of some characters; Chinese, say, is not.
+
+    Args:
+        text: The beginning of a longer text.
+    """
+    return text.rstrip(_OF_A_SECRET)
 
 
 def scrub_text(text: str, *, secrets: Iterable[str] = ()) -> str:

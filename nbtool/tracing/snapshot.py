@@ -19,6 +19,8 @@ import weakref
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any, cast
 
+from nbtool.tracing.scrub import without_last_word
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -233,3 +235,27 @@ def plain(value: Any) -> Any:
     if isinstance(value, int) and value.bit_length() > _MAX_INT_BITS:
         return f"<int of {value.bit_length():,} bits>"
     return value
+
+
+_FIRST_ITEMS = 8
+_SHORT_DEPTH = 4
+
+
+def short(value: Any, chars: int, depth: int = 0) -> Any:
+    """Do as `plain` with the beginning of a snapshot: what a line of a view has room for.
+
+    Args:
+        value: A snapshot.
+        chars: How many characters of each text to keep at most.
+        depth: How deep `value` lies.
+    """
+    if isinstance(value, str):
+        return value if len(value) <= chars else f"{without_last_word(value[:chars])}…"
+    if not isinstance(value, (dict, list)):
+        return plain(value)
+    if depth == _SHORT_DEPTH:
+        return "…"
+    if isinstance(value, dict):
+        items = itertools.islice(cast("dict[str, Any]", value).items(), _FIRST_ITEMS)
+        return {key: short(item, chars, depth + 1) for key, item in items}
+    return [short(item, chars, depth + 1) for item in cast("list[Any]", value)[:_FIRST_ITEMS]]

@@ -204,8 +204,13 @@ def group_row(members: Sequence[SpanRecord]) -> Row:
     )
 
 
-def row_of(span: SpanRecord) -> Row:
-    """Make the row of one step."""
+def row_of(span: SpanRecord, chars: int = _SUMMARY_CHARS) -> Row:
+    """Make the row of one step.
+
+    Args:
+        span: Its record.
+        chars: How long what it was given, and gave, may be.
+    """
     attributes = span.attributes
     retries = attributes.get("retries")  # of anybody: users annotate too
     return Row(
@@ -216,8 +221,8 @@ def row_of(span: SpanRecord) -> Row:
         status=span.status,
         start_s=span.start_s,
         end_s=span.end_s,
-        given=one_line(_given(span), _SUMMARY_CHARS),
-        gave=one_line(_gave(span), _SUMMARY_CHARS),
+        given=one_line(_given(span, chars), chars),
+        gave=one_line(_gave(span, chars), chars),
         tokens=_tokens([span]),
         cost_usd=span.cost_usd,
         retries=retries if isinstance(retries, int) else 0,
@@ -234,23 +239,18 @@ def _tokens(spans: Iterable[SpanRecord]) -> tuple[int, int] | None:
     return (sent, received) if sent or received else None
 
 
-def _given(span: SpanRecord) -> str:
-    inputs = span.inputs
+def _given(span: SpanRecord, chars: int) -> str:
     if span.kind == "lm":
-        messages = inputs.get("messages")
-        if isinstance(messages, list) and messages:
-            last = cast("list[Any]", messages)[-1]
-            return brief(last.get("content") if isinstance(last, dict) else last)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType, reportUnknownVariableType] # a message is what a user made it
-        return brief(inputs.get("prompt") or "")
-    return ", ".join(f"{name}={brief(value)}" for name, value in inputs.items())
+        return brief(span.last_message(chars))
+    return ", ".join(f"{name}={brief(value)}" for name, value in span.short_inputs(chars).items())
 
 
-def _gave(span: SpanRecord) -> str:
+def _gave(span: SpanRecord, chars: int) -> str:
     if span.error is not None:
         return f"{span.error.type.rsplit('.', 1)[-1]}: {span.error.message}"
     if span.status == "running":
         return span.arrived
-    output = span.output
+    output = span.short_output(chars)
     if span.kind == "lm" and isinstance(output, list) and output:
         first: Any = cast("list[Any]", output)[0]
         return brief(first)
