@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from nbtool.tracing.record import SpanRecord
     from nbtool.tracing.span import Kind, Status
@@ -177,31 +177,65 @@ def _shown_of(members: list[SpanRecord]) -> list[SpanRecord]:
 _WORST_FIRST: tuple[Status, ...] = ("running", "error", "cancelled", "ok")
 
 
+class Tally:
+    """Add up many steps of one kind and name.
+
+    Args:
+        first: The first of them.
+    """
+
+    def __init__(self, first: SpanRecord) -> None:
+        self._first = first
+        self._counts: Counter[Status] = Counter()
+        self._end_s = first.start_s
+        self._tokens = (0, 0)
+        self._cost_usd: float | None = None
+
+    def opened(self) -> None:
+        """Count one that runs."""
+        self._counts["running"] += 1
+
+    def ended(self, span: SpanRecord) -> None:
+        """Count one that ran as what it has become."""
+        self._counts["running"] -= 1
+        self._counts[span.status] += 1
+        self._end_s = max(self._end_s, span.end_s or 0.0)
+        sent, received = tokens_of(span)
+        self._tokens = (self._tokens[0] + sent, self._tokens[1] + received)
+        if span.cost_usd is not None:
+            self._cost_usd = (self._cost_usd or 0.0) + span.cost_usd
+
+    def row(self) -> Row:
+        """Return the row that stands for all of them."""
+        counts, first = self._counts, self._first
+        told = [f"{counts[status]:,} {status}" for status in _WORST_FIRST if counts[status]]
+        return Row(
+            id=-first.id,
+            parent_id=first.parent_id,
+            kind="group",
+            name=one_line(f"{first.name} × {counts.total():,}", _NAME_CHARS),
+            status=next(status for status in _WORST_FIRST if counts[status]),
+            start_s=first.start_s,
+            end_s=None if counts["running"] else self._end_s,
+            given=", ".join(told),
+            gave="",
+            tokens=self._tokens if any(self._tokens) else None,
+            cost_usd=self._cost_usd,
+        )
+
+
 def group_row(members: Sequence[SpanRecord]) -> Row:
     """Make the row of many steps of one kind and name.
 
     Args:
         members: The steps, at least one, in the order of opening.
     """
-    counts = Counter(span.status for span in members)
-    worst = next(status for status in _WORST_FIRST if counts[status])
-    told = [f"{counts[status]:,} {status}" for status in _WORST_FIRST if counts[status]]
-    ends = [span.end_s for span in members if span.end_s is not None]
-    costs = [span.cost_usd for span in members if span.cost_usd is not None]
-    first = members[0]
-    return Row(
-        id=-first.id,
-        parent_id=first.parent_id,
-        kind="group",
-        name=one_line(f"{first.name} × {len(members):,}", _NAME_CHARS),
-        status=worst,
-        start_s=first.start_s,
-        end_s=None if counts["running"] else max(ends),
-        given=", ".join(told),
-        gave="",
-        tokens=_tokens(members),
-        cost_usd=sum(costs) if costs else None,
-    )
+    tally = Tally(members[0])
+    for span in members:
+        tally.opened()
+        if span.end_s is not None:
+            tally.ended(span)
+    return tally.row()
 
 
 def row_of(span: SpanRecord, chars: int = _SUMMARY_CHARS) -> Row:
@@ -211,7 +245,7 @@ def row_of(span: SpanRecord, chars: int = _SUMMARY_CHARS) -> Row:
         span: Its record.
         chars: How long what it was given, and gave, may be.
     """
-    attributes = span.attributes
+    attributes, tokens = span.attributes, tokens_of(span)
     retries = attributes.get("retries")  # of anybody: users annotate too
     return Row(
         id=span.id,
@@ -223,7 +257,7 @@ def row_of(span: SpanRecord, chars: int = _SUMMARY_CHARS) -> Row:
         end_s=span.end_s,
         given=one_line(_given(span, chars), chars),
         gave=one_line(_gave(span, chars), chars),
-        tokens=_tokens([span]),
+        tokens=tokens if any(tokens) else None,
         cost_usd=span.cost_usd,
         retries=retries if isinstance(retries, int) else 0,
         cached=attributes.get("cache_hit") is True,
@@ -231,12 +265,9 @@ def row_of(span: SpanRecord, chars: int = _SUMMARY_CHARS) -> Row:
     )
 
 
-def _tokens(spans: Iterable[SpanRecord]) -> tuple[int, int] | None:
-    sent, received = 0, 0
-    for span in spans:
-        sent += span.usage.get("prompt_tokens", 0)
-        received += span.usage.get("completion_tokens", 0)
-    return (sent, received) if sent or received else None
+def tokens_of(span: SpanRecord) -> tuple[int, int]:
+    """Return the tokens sent and received for a step."""
+    return span.usage.get("prompt_tokens", 0), span.usage.get("completion_tokens", 0)
 
 
 def _given(span: SpanRecord, chars: int) -> str:

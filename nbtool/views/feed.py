@@ -1,0 +1,285 @@
+"""From records to messages: what a page that shows a trace has to be told. Pure.
+
+The page keeps rows and is told what changed. Messages are numbered; a page that has missed one, or
+was reloaded, asks for all of it. ``static/trace.js`` is the other side of this protocol:
+
+- a *delta* is ``{"t": "d", "from": n, "to": n + 1}`` with a buffer of JSON: ``rows`` that are new or
+  changed (null where nothing changed, false where a value is gone), ``text`` that has arrived as
+  ``[id, offset, text]``, ids that are ``gone``, ``totals``, ``ui``;
+- a *snapshot* has the same with every row whole, and ``seq``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from nbtool.tracing.arriving import Arriving
+from nbtool.views.model import GROUP_FROM, Row, Tally, row_of, tokens_of
+
+if TYPE_CHECKING:
+    from nbtool.tracing.record import SpanRecord
+
+WireRow: TypeAlias = "list[Any]"
+"""[id, parent, name, kind, start_s, end_s, status, given, gave, tokens, cost_usd, flags]"""
+
+MAX_ROWS = 20_000
+_CHARS = 160  # of what a step was given and gave; a click asks for the whole
+_PLACES = range(2, 12)  # of a row, behind id and parent
+
+
+class Feed:
+    """Hold what a page knows, and say what it has to be told next.
+
+    Args:
+        max_rows: How many rows are kept; then the oldest that have ended go.
+
+    Attributes:
+        seq: Number of the latest delta.
+    """
+
+    def __init__(self, max_rows: int = MAX_ROWS) -> None:
+        self.seq = 0
+        self._max_rows = max_rows
+        self._rows: dict[int, WireRow] = {}
+        self._changed: dict[int, SpanRecord] = {}
+        self._arriving: dict[int, Arriving] = {}
+        self._ended: deque[int] = deque()
+        self._groups = _Groups()
+        self._sums = _Sums()
+
+    def take(self, record: SpanRecord) -> None:
+        """Note that a step was opened, or has ended."""
+        self._changed[record.id] = record
+
+    def delta(self, ui: dict[str, Any] | None = None) -> tuple[dict[str, Any], bytes] | None:
+        """Return the next message with its buffer; None where there is nothing to tell.
+
+        Args:
+            ui: What the page shows around the rows, where that has changed.
+        """
+        told: dict[str, Any] = {}
+        if rows := self._changed_rows():
+            told["rows"] = rows
+            told["totals"] = self._sums.as_json()
+        if text := self._arrived():
+            told["text"] = text
+        if gone := self._make_room():
+            told["gone"] = gone
+        if ui is not None:
+            told["ui"] = ui
+        if not told:
+            return None
+        self.seq += 1
+        return {"t": "d", "from": self.seq - 1, "to": self.seq}, encoded(told)
+
+    def snapshot(self, ui: dict[str, Any]) -> bytes:
+        """Return all that a page has to know, up to the latest delta.
+
+        Args:
+            ui: What the page shows around the rows.
+        """
+        texts = [[number, 0, each.text] for number, each in self._arriving.items()]
+        return encoded(
+            {
+                "seq": self.seq,
+                "rows": list(self._rows.values()),
+                "text": texts,
+                "totals": self._sums.as_json(),
+                "dropped": self._sums.dropped,
+                "ui": ui,
+            }
+        )
+
+    def _changed_rows(self) -> list[WireRow]:
+        changed, self._changed = self._changed, {}
+        regrouped: list[WireRow] = []
+        for record in changed.values():
+            self._sums.take(record, is_new=record.id not in self._rows)
+            regrouped += self._groups.take(record, self._rows)
+        told = [self._told(wire_row(record, self._groups)) for record in changed.values()]
+        for record in changed.values():
+            self._note_state(record)
+        groups = [self._told(_wired(tally.row())) for tally in self._groups.changed()]
+        return [*groups, *regrouped, *told]
+
+    def _told(self, row: WireRow) -> WireRow:
+        """Keep a row, and return what of it a page does not know yet."""
+        before = self._rows.get(row[0])
+        self._rows[row[0]] = row
+        if before is None:
+            return row
+        return row[:2] + [_change(before[place], row[place]) for place in _PLACES]
+
+    def _note_state(self, record: SpanRecord) -> None:
+        if record.end_s is not None:
+            self._arriving.pop(record.id, None)
+            self._ended.append(record.id)
+        elif record.kind == "lm" and record.id not in self._arriving:
+            self._arriving[record.id] = Arriving(record)
+
+    def _arrived(self) -> list[list[Any]]:
+        found: list[list[Any]] = []
+        for number, arriving in self._arriving.items():
+            offset = len(arriving.text)
+            new = arriving.take()
+            if new is None:  # a secret was found late: the page throws away what it has
+                found.append([number, 0, arriving.text])
+            elif new:
+                found.append([number, offset, new])
+        return found
+
+    def _make_room(self) -> list[int]:
+        gone: list[int] = []
+        while len(self._rows) > self._max_rows and self._ended:
+            oldest = self._ended.popleft()
+            if self._rows.pop(oldest, None) is not None:
+                gone.append(oldest)
+        self._sums.dropped += len(gone)
+        return gone
+
+
+def wire_row(record: SpanRecord, groups: _Groups) -> WireRow:
+    """Write a step as a page gets it."""
+    row = _wired(row_of(record, _CHARS))
+    row[1] = groups.parent_of(record)
+    return row
+
+
+def _wired(row: Row) -> WireRow:
+    flags: dict[str, Any] = {}
+    if row.cached:
+        flags["cached"] = True
+    if row.shared:
+        flags["shared"] = True
+    if row.retries:
+        flags["retries"] = row.retries
+    tokens = list(row.tokens) if row.tokens is not None else None
+    return [
+        row.id, row.parent_id, row.name, row.kind, row.start_s, row.end_s, row.status,
+        row.given, row.gave, tokens, row.cost_usd, flags,
+    ]  # fmt: skip
+
+
+def _change(before: Any, now: Any) -> Any:
+    if now == before:
+        return None
+    return False if now is None else now
+
+
+class _Groups:
+    """Find siblings of one kind and name, and make them a group once they are many."""
+
+    def __init__(self) -> None:
+        self._few: dict[tuple[Any, ...], list[SpanRecord]] = {}
+        self._many: dict[tuple[Any, ...], tuple[int, Tally]] = {}
+        self._running: set[int] = set()
+        self._changed: dict[int, Tally] = {}
+
+    def take(self, record: SpanRecord, rows: dict[int, WireRow]) -> list[WireRow]:
+        """Count a step; returns changes of rows that move into a new group."""
+        if record.kind == "adapter":
+            return []
+        key = _alike(record)
+        if key in self._many:
+            self._count(record, *self._many[key], is_new=record.id not in rows)
+            return []
+        few = self._few.setdefault(key, [])
+        if record.id not in rows:
+            few.append(record)
+        return self._begin(key, few, rows) if len(few) >= GROUP_FROM else []
+
+    def _begin(
+        self, key: tuple[Any, ...], few: list[SpanRecord], rows: dict[int, WireRow]
+    ) -> list[WireRow]:
+        group, tally = self._many[key] = -few[0].id, Tally(few[0])
+        del self._few[key]
+        for member in few:
+            self._count(member, group, tally, is_new=True)
+        moved = [rows[member.id] for member in few if member.id in rows]
+        for row in moved:
+            row[1] = group
+        return [row[:2] + [None] * len(_PLACES) for row in moved]
+
+    def _count(self, record: SpanRecord, group: int, tally: Tally, *, is_new: bool) -> None:
+        if is_new:
+            tally.opened()
+            self._running.add(record.id)
+        if record.end_s is not None and record.id in self._running:
+            self._running.discard(record.id)
+            tally.ended(record)
+        self._changed[group] = tally
+
+    def changed(self) -> list[Tally]:
+        """Return the groups that have changed since the last time."""
+        changed, self._changed = self._changed, {}
+        return list(changed.values())
+
+    def parent_of(self, record: SpanRecord) -> int | None:
+        """Return the row that a step is shown below: its group's, else its parent's."""
+        many = self._many.get(_alike(record)) if record.kind != "adapter" else None
+        return many[0] if many is not None else record.parent_id
+
+
+def _alike(record: SpanRecord) -> tuple[Any, ...]:
+    return record.parent_id, record.kind, record.name
+
+
+class _Sums:
+    """Add up what stands in the last line."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._steps = self._lm_calls = self._running = self._cached = self._errors = 0
+        self._tokens = [0, 0]
+        self._cost_usd: float | None = None
+        self._lm_s = 0.0
+        self._span_s: tuple[float, float] | None = None  # of the first start and the last end
+        self._failed_below: set[int | None] = set()
+
+    def take(self, record: SpanRecord, *, is_new: bool) -> None:
+        if is_new:
+            self._steps += 1
+            self._running += 1
+            self._lm_calls += record.kind == "lm"
+        if record.end_s is None:
+            self._stretch(record.start_s, record.start_s)
+            return
+        self._running -= 1
+        self._stretch(record.start_s, record.end_s)
+        if record.status == "error":
+            self._errors += record.id not in self._failed_below
+            self._failed_below.add(record.parent_id)
+        if record.cost_usd is not None:
+            self._cost_usd = (self._cost_usd or 0.0) + record.cost_usd
+        if record.kind == "lm":
+            sent, received = tokens_of(record)
+            self._tokens = [self._tokens[0] + sent, self._tokens[1] + received]
+            self._cached += record.attributes.get("cache_hit") is True
+            self._lm_s += record.end_s - record.start_s
+
+    def _stretch(self, start_s: float, end_s: float) -> None:
+        first, last = self._span_s or (start_s, end_s)
+        self._span_s = min(first, start_s), max(last, end_s)
+
+    def as_json(self) -> dict[str, Any]:
+        first, last = self._span_s or (0.0, 0.0)
+        return {
+            "steps": self._steps,
+            "lm_calls": self._lm_calls,
+            "tokens": self._tokens,
+            "cost_usd": self._cost_usd,
+            "cached": self._cached,
+            "errors": self._errors,
+            "wall_s": last - first,
+            "lm_s": self._lm_s,
+            "running": self._running,
+            "dropped": self.dropped,
+        }
+
+
+def encoded(value: Any) -> bytes:
+    """Write JSON for a page; a lone surrogate becomes the escape that JSON has for it."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode("utf-8", "backslashreplace")
