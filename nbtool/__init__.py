@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from nbtool._distribution import check_distribution
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
         ToolError,
     )
     from nbtool.lm.base import BaseLM
+    from nbtool.lm.caching.current import cache, configure_cache
+    from nbtool.lm.caching.requests import request_cache
+    from nbtool.lm.caching.tiers import Cache
     from nbtool.lm.client import LM
     from nbtool.lm.history import inspect_history
     from nbtool.notebook import (
@@ -81,6 +85,7 @@ __all__ = [
     "Adapter",
     "AdapterParseError",
     "BaseLM",
+    "Cache",
     "Call",
     "ChainOfThought",
     "ChatAdapter",
@@ -119,13 +124,16 @@ __all__ = [
     "Trace",
     "Type",
     "__version__",
+    "cache",
     "configure",
+    "configure_cache",
     "context",
     "enable_nest_asyncio",
     "environment",
     "inspect_history",
     "last_trace",
     "load_ipython_extension",
+    "request_cache",
     "restore",
     "run",
     "running",
@@ -167,6 +175,9 @@ _HOMES = {
         "ToolError",
     ),
     "nbtool.lm.base": ("BaseLM",),
+    "nbtool.lm.caching.current": ("cache", "configure_cache"),
+    "nbtool.lm.caching.requests": ("request_cache",),
+    "nbtool.lm.caching.tiers": ("Cache",),
     "nbtool.lm.client": ("LM",),
     "nbtool.lm.history": ("inspect_history",),
     "nbtool.notebook": (
@@ -206,6 +217,29 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOME_OF})
+
+
+class _Package(ModuleType):
+    """Let users assign ``nbtool.cache``: LMs, which lie below, then use what was assigned."""
+
+    @property
+    def cache(self) -> Any:
+        return _home_of_cache().cache
+
+    @cache.setter
+    def cache(self, value: Any) -> None:
+        _home_of_cache().cache = value
+
+    @cache.deleter
+    def cache(self) -> None:
+        del _home_of_cache().cache
+
+
+def _home_of_cache() -> Any:
+    return importlib.import_module(_HOME_OF["cache"])
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def _enter_kernel() -> None:

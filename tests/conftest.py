@@ -1,4 +1,4 @@
-"""What every test gets: the settings as they were before it."""
+"""What every test gets: the settings as they were before it, and an empty cache of its own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from nbtool import configuration
+from nbtool.lm.caching import current
 
 
 def pytest_addoption(parser):
@@ -38,3 +39,12 @@ def _settings_as_before():
     before = configuration._process
     yield
     configuration._process = before
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    """Keep answers apart: those of other tests, and those in the home of whoever runs these."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("NBTOOL_CACHE_DIR", str(folder))  # programs that a test starts get it too
+    monkeypatch.setattr(current, "cache", current.Cache())
+    return folder

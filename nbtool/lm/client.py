@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 
 from nbtool.errors import LMConfigurationError
 from nbtool.lm import litellm
 from nbtool.lm.base import BaseLM, Message
+from nbtool.lm.caching.requests import answered, warn_of_rollout
 from nbtool.lm.retry import with_retries
 from nbtool.tracing.boundary import current_span
 from nbtool.tracing.record import remember_secret
@@ -34,7 +36,8 @@ class LM(BaseLM):
         model_type: ``"chat"`` or ``"text"``.
         temperature: Sampling temperature; None leaves it to the provider.
         max_tokens: Most tokens of one answer; None leaves it to the provider.
-        cache: Accepted as in DSPy; answers are not cached yet.
+        cache: Whether an answer may come from ``nbtool.cache``, and identical requests at the
+            same time share one; ``cache=False`` of a call does without for once.
         num_retries: How often a request that failed for a passing reason is sent again (>= 0).
         **kwargs: Further options of every request, such as ``api_key``, ``api_base``,
             ``timeout`` (seconds) or ``seed``.
@@ -50,6 +53,8 @@ class LM(BaseLM):
     Source:
         Names, defaults and rules for reasoning models as DSPy's class of that name.
     """
+
+    _has_warned = False  # that a rollout may bring the same answer again
 
     def __init__(
         self,
@@ -95,16 +100,29 @@ class LM(BaseLM):
         Args:
             prompt: One user turn, instead of `messages`.
             messages: Chat turns, oldest first.
-            **kwargs: Options of this request; they win over the model's.
+            **kwargs: Options of this request; they win over the model's. ``rollout_id``, which is
+                not sent, tells apart requests that are the same otherwise.
 
         Returns:
-            The response, shaped like OpenAI's.
+            The response, shaped like OpenAI's; one from the cache has ``cache_hit=True``.
 
         Raises:
             LMError: No usable answer came; see its subclasses.
         """
-        request = await self._request(prompt, messages, kwargs)
-        num_retries = int(kwargs.get("num_retries", self.num_retries))
+        request = self._request(prompt, messages, kwargs)
+        ask = functools.partial(self._sent, request, kwargs)
+        rollout_id = kwargs.get("rollout_id", self.kwargs.get("rollout_id"))
+        if not self._has_warned and not _REASONING.match(self.model):
+            self._has_warned = warn_of_rollout(rollout_id, request.get("temperature"))
+        if not kwargs.get("cache", self.cache):
+            return await ask()
+        asked = {**request, "model_type": self.model_type, "rollout_id": rollout_id}
+        return await answered(asked, ask)
+
+    async def _sent(self, request: dict[str, Any], options: dict[str, Any]) -> Any:
+        if self.model == LOCAL:
+            request = {**request, **await _local_address()}
+        num_retries = int(options.get("num_retries", self.num_retries))
         span = current_span()
 
         async def attempt() -> Any:
@@ -118,7 +136,7 @@ class LM(BaseLM):
 
         return await with_retries(attempt, num_retries, before_retry)
 
-    async def _request(
+    def _request(
         self, prompt: str | None, messages: list[Message] | None, options: dict[str, Any]
     ) -> dict[str, Any]:
         given = {**self.kwargs, **options}
@@ -134,11 +152,6 @@ class LM(BaseLM):
             request["prompt"] = prompt if prompt is not None else _as_prompt(messages)
         else:
             request["messages"] = messages or [{"role": "user", "content": prompt or ""}]
-        if self.model == LOCAL:
-            from nbtool.lm.local import local_endpoint
-
-            request["model"] = "openai/local"
-            request["api_base"], request["api_key"] = await local_endpoint()
         return request
 
     def _listener(self, request: dict[str, Any]) -> Callable[[str], None] | None:
@@ -150,6 +163,13 @@ class LM(BaseLM):
             return span.arrive
         # The embedded server stops only a streamed answer when its connection closes.
         return _unseen if self.model == LOCAL else None
+
+
+async def _local_address() -> dict[str, Any]:
+    from nbtool.lm.local import local_endpoint
+
+    api_base, api_key = await local_endpoint()
+    return {"model": "openai/local", "api_base": api_base, "api_key": api_key}
 
 
 def _unseen(text: str) -> None:

@@ -93,7 +93,6 @@ def _load(loading: concurrent.futures.Future[Any]) -> None:
 
         if not was_there:  # else somebody configured it: leave that as it is
             litellm.suppress_debug_info = True
-            # It warns whenever the loop changes: after every asyncio.run, in every thread.
             logging.getLogger("LiteLLM").addFilter(_is_no_loop_change)
             with contextlib.suppress(Exception):
                 asyncio.run(_warm_up(litellm))
@@ -104,7 +103,13 @@ def _load(loading: concurrent.futures.Future[Any]) -> None:
 
 
 def _is_no_loop_change(record: logging.LogRecord) -> bool:
-    return "event loop changed" not in record.getMessage()
+    """Drop what litellm's logging worker says whenever the loop changes.
+
+    That is after every asyncio.run and in every thread. What it has begun on one loop it then
+    starts on the next one too, and litellm 1.106 complains when the first loop goes on.
+    """
+    text = record.getMessage()
+    return "event loop changed" not in text and "reuse already awaited coroutine" not in text
 
 
 async def _warm_up(litellm: Any) -> None:

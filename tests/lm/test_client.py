@@ -51,6 +51,7 @@ async def test_options_of_the_call_win_over_the_models(connect):
     assert (second["temperature"], "max_tokens" in second) == (0.1, False)
 
 
+@pytest.mark.filterwarnings("ignore:rollout_id")
 @pytest.mark.parametrize("name", ["cache", "rollout_id", "num_retries"])
 async def test_options_for_us_are_not_sent_to_the_provider(connect, name):
     async with ScriptedServer(["a"]) as server:
