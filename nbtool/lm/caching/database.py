@@ -46,7 +46,6 @@ class Database:
     """
 
     def __init__(self, file: Path) -> None:
-        self._file = file
         if not file.exists():
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # sqlite would let all read it. The files that it puts beside this one get its mode.
@@ -57,7 +56,6 @@ class Database:
         )
         try:
             self._set_up()
-            self._identity = _identity(file)
         except BaseException:
             self._connection.close()
             raise
@@ -78,11 +76,6 @@ class Database:
         version = self._pragma("user_version")
         if version != SCHEMA_VERSION:
             raise OtherSchemaError(f"it has schema {version}, not {SCHEMA_VERSION}")
-
-    @property
-    def was_moved(self) -> bool:
-        """Whether the file's name belongs to another file now, or to none."""
-        return _identity(self._file) != self._identity
 
     def read(self, key: str) -> Written | None:
         """Return an answer; None where there is none, or it is damaged."""
@@ -141,11 +134,3 @@ class Database:
 
     def _pragma(self, name: str) -> int:
         return self._connection.execute(f"PRAGMA {name}").fetchone()[0]
-
-
-def _identity(file: Path) -> tuple[int, int] | None:
-    try:
-        found = file.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino

@@ -82,7 +82,7 @@ class _Flight(Generic[T]):
         self._waiters: list[asyncio.Future[None]] = []
         self._outcome: Outcome[T] | None = None
         self._is_taken = False
-        self._task = asyncio.get_running_loop().create_task(_flown(ask))
+        self._task = asyncio.get_running_loop().create_task(_flown(ask), name="nbtool request")
         self._task.add_done_callback(self._end)
 
     def _end(self, task: asyncio.Task[Outcome[T]]) -> None:
@@ -148,8 +148,12 @@ def _in_flight_on(loop: asyncio.AbstractEventLoop) -> _InFlight:
 
 
 async def _flown(ask: Callable[[], Awaitable[T]]) -> Outcome[T]:
-    # `ask` is called in here: a task that is cancelled before its first step calls nothing.
-    return await guarded(ask())
+    return await guarded(_asked(ask))
+
+
+async def _asked(ask: Callable[[], Awaitable[T]]) -> T:
+    # Called in here, `ask` is not called at all by a task that is cancelled before its first step.
+    return await ask()
 
 
 def _twin(error: BaseException) -> BaseException:

@@ -61,6 +61,7 @@ class Store:
         self._can_write = True
         self._moves = 0
         self._database: Database | None = None
+        self._identity: tuple[int, int] | None = None  # of the file that is open, or was tried
 
     def read(self, key: str) -> Written | None:
         """Return an answer, None where there is none; no file is made."""
@@ -109,11 +110,17 @@ class Store:
         )
 
     def _opened(self) -> Database:
-        if self._database is not None and self._database.was_moved:
-            self.close()  # somebody deleted it, or moved it aside
+        if self._database is not None and self._was_replaced():
+            self.close()
         if self._database is None:
+            self._identity = _identity_of(self.file)
             self._database = Database(self.file)
+            self._identity = _identity_of(self.file)
         return self._database
+
+    def _was_replaced(self) -> bool:
+        """Tell whether somebody deleted the file, or moved it aside."""
+        return _identity_of(self.file) != self._identity
 
     def _tried(self, work: Callable[[], T]) -> T | None:
         while not self.is_off:
@@ -140,9 +147,8 @@ class Store:
 
     def _move_aside(self, error: Exception) -> None:
         self._moves += 1
-        was_moved = self._database is not None and self._database.was_moved
         self.close()
-        if was_moved:  # another process has found the damage too, and was quicker
+        if self._was_replaced():  # another process has found the damage too, and was quicker
             return
         try:
             aside = _free_name(self.file)
@@ -165,6 +171,8 @@ def _trouble_of(error: sqlite3.Error | OSError) -> _Trouble:
     if isinstance(error, OtherSchemaError):
         return _Trouble.DAMAGED
     code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_READONLY_DBMOVED:  # just now; the next try opens what is there
+        return _Trouble.BUSY
     primary = code & 0xFF if isinstance(code, int) else None  # above it stand details
     for codes, trouble in (
         (_BUSY, _Trouble.BUSY),
@@ -174,6 +182,14 @@ def _trouble_of(error: sqlite3.Error | OSError) -> _Trouble:
         if primary in codes:
             return trouble
     return _Trouble.UNUSABLE
+
+
+def _identity_of(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _free_name(file: Path) -> Path:
