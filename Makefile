@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export LITELLM_LOCAL_MODEL_COST_MAP := True
+# As many processes as there are cores; tests that share a kernel stay in one of them.
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check format kernels bench clean
@@ -14,13 +16,13 @@ demo: $(VENV)/.local  ## Run the async guide's programs on a real model; MODEL=o
 	@$(BIN)/python -m nbtool demo
 
 test: $(VENV)/.local  ## Run the suite that needs no root, no browser and no network.
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 test-all: $(VENV)/.local  ## Run everything: kernels of other versions, ten seeds of the model.
-	NBTOOL_SEEDS=10 $(BIN)/python -m pytest -q --all-kernels
+	NBTOOL_SEEDS=10 NBTOOL_INTERRUPTS=50 $(PYTEST) --all-kernels
 
 kernels: $(VENV)/.local  ## Run the kernel suite over every environment that can be made.
-	$(BIN)/python -m pytest -q tests/kernels --all-kernels
+	NBTOOL_INTERRUPTS=200 $(PYTEST) tests/kernels --all-kernels --timeout 1200
 
 check: $(VENV)/.dev  ## Lint, types, import contract.
 	$(BIN)/ruff format --check .

@@ -47,7 +47,10 @@ if TYPE_CHECKING:
         MissingExtraError,
         NbtoolError,
         RecordingError,
+        SavingError,
+        SettingsOwnershipError,
         SignatureError,
+        StateError,
         ToolError,
     )
     from nbtool.lm.base import BaseLM
@@ -62,12 +65,15 @@ if TYPE_CHECKING:
         restore,
         unload_ipython_extension,
     )
+    from nbtool.programs.bridges import asyncify, syncify
     from nbtool.programs.chain_of_thought import ChainOfThought
     from nbtool.programs.example import Example
     from nbtool.programs.module import Module
     from nbtool.programs.predict import Predict
     from nbtool.programs.prediction import Completions, Prediction
     from nbtool.programs.react import ReAct
+    from nbtool.programs.saving import load
+    from nbtool.programs.usage import track_usage
     from nbtool.runtime.call import Call
     from nbtool.runtime.door import run
     from nbtool.runtime.inflight import running, stop
@@ -76,14 +82,17 @@ if TYPE_CHECKING:
     from nbtool.signatures.signature import Signature
     from nbtool.signatures.types import History, Type
     from nbtool.tools.tool import Tool
+    from nbtool.tracing.callbacks import ACTIVE_CALL_ID, BaseCallback, with_callbacks
     from nbtool.tracing.decorator import traced
     from nbtool.tracing.tree import Trace
     from nbtool.views.watching import last_trace, trace
 
 __all__ = [
+    "ACTIVE_CALL_ID",
     "LM",
     "Adapter",
     "AdapterParseError",
+    "BaseCallback",
     "BaseLM",
     "Cache",
     "Call",
@@ -117,13 +126,17 @@ __all__ = [
     "Prediction",
     "ReAct",
     "RecordingError",
+    "SavingError",
+    "SettingsOwnershipError",
     "Signature",
     "SignatureError",
+    "StateError",
     "Tool",
     "ToolError",
     "Trace",
     "Type",
     "__version__",
+    "asyncify",
     "cache",
     "configure",
     "configure_cache",
@@ -132,6 +145,7 @@ __all__ = [
     "environment",
     "inspect_history",
     "last_trace",
+    "load",
     "load_ipython_extension",
     "request_cache",
     "restore",
@@ -139,9 +153,12 @@ __all__ = [
     "running",
     "settings",
     "stop",
+    "syncify",
     "trace",
     "traced",
+    "track_usage",
     "unload_ipython_extension",
+    "with_callbacks",
 ]
 
 __version__ = "0.1.0"
@@ -171,7 +188,10 @@ _HOMES = {
         "MissingExtraError",
         "NbtoolError",
         "RecordingError",
+        "SavingError",
+        "SettingsOwnershipError",
         "SignatureError",
+        "StateError",
         "ToolError",
     ),
     "nbtool.lm.base": ("BaseLM",),
@@ -186,12 +206,15 @@ _HOMES = {
         "restore",
         "unload_ipython_extension",
     ),
+    "nbtool.programs.bridges": ("asyncify", "syncify"),
     "nbtool.programs.chain_of_thought": ("ChainOfThought",),
     "nbtool.programs.example": ("Example",),
     "nbtool.programs.module": ("Module",),
     "nbtool.programs.predict": ("Predict",),
     "nbtool.programs.prediction": ("Completions", "Prediction"),
     "nbtool.programs.react": ("ReAct",),
+    "nbtool.programs.saving": ("load",),
+    "nbtool.programs.usage": ("track_usage",),
     "nbtool.runtime.call": ("Call",),
     "nbtool.runtime.door": ("run",),
     "nbtool.runtime.inflight": ("running", "stop"),
@@ -200,6 +223,7 @@ _HOMES = {
     "nbtool.signatures.signature": ("Signature",),
     "nbtool.signatures.types": ("History", "Type"),
     "nbtool.tools.tool": ("Tool",),
+    "nbtool.tracing.callbacks": ("ACTIVE_CALL_ID", "BaseCallback", "with_callbacks"),
     "nbtool.tracing.decorator": ("traced",),
     "nbtool.tracing.tree": ("Trace",),
     "nbtool.views.watching": ("last_trace", "trace"),

@@ -13,32 +13,41 @@ import threading
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+from nbtool import ownership
 from nbtool.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from types import TracebackType
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from os import PathLike
+    from types import ModuleType, TracebackType
 
 DEFAULTS: Mapping[str, Any] = MappingProxyType(
     {
         "lm": None,  # the language model that predictors use
         "adapter": None,  # None: what the LM hints at, else ChatAdapter
-        "callbacks": (),
-        "track_usage": False,
+        "rm": None,  # a retriever of your own; nbtool reads it nowhere
+        "callbacks": [],
+        "track_usage": False,  # predictions of every level know their tokens
+        "usage_tracker": None,  # what `track_usage()` has set up here
+        "send_stream": None,
+        "stream_listeners": [],
         "allow_tool_async_sync_conversion": False,  # accepted; here it always works
         "async_max_workers": 8,  # threads that work at once for sync code below async calls
         "warn_on_type_mismatch": True,
         "disable_history": False,
-        "max_history_size": 10_000,  # entries of each LM, and of the process-wide history
+        "history": None,  # a list that takes up the requests made in this context
+        "max_history_size": 10_000,  # entries of each LM and module, and of the process's history
         "max_trace_size": 10_000,
-        "trace": None,
+        "trace": None,  # a list that takes up (predictor, inputs, prediction)
         "num_threads": 8,
         "max_errors": 10,
+        "provide_traceback": False,
+        "experimental": False,
     }
 )
-"""Every setting that nbtool reads, with its value before any `configure`.
+"""Every setting of nbtool, with its value before any `configure`.
 
-Source: names and numbers as in DSPy's settings.
+Source: names and numbers as in DSPy's settings; `history` is ours.
 """
 
 _Layer: TypeAlias = "Mapping[str, Any]"
@@ -49,14 +58,48 @@ _swap = threading.Lock()
 _layer: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar(
     "nbtool_settings", default=MappingProxyType({})
 )
+# No module calls before the layer that has modules is loaded.
+_derived: dict[str, Callable[[], Any]] = dict.fromkeys(
+    ("caller_modules", "caller_predict"), lambda: None
+)
+
+
+def value_of(name: str) -> Any:
+    """Return a setting here and now: what `settings` gives, at a fifth of the cost.
+
+    Args:
+        name: The setting.
+
+    Raises:
+        KeyError: There is none of that name.
+    """
+    layer = _layer.get()
+    return layer[name] if name in layer else _process[name]
+
+
+def derive(name: str, read: Callable[[], Any]) -> None:
+    """Let a setting be read that a higher layer knows, where nobody has set it.
+
+    Args:
+        name: The setting.
+        read: Returns its value here and now.
+    """
+    _derived[name] = read
 
 
 def configure(**values: Any) -> None:
     """Change settings for the whole process, at once and for good.
 
+    The thread that did it first may do it again, and in asynchronous code the task that did it
+    first; a notebook's cells always may. Anywhere else use `context`.
+
     Args:
         **values: Settings by name, for example ``lm=LM("openai/gpt-4o-mini")``. Names that
             nbtool does not know are kept and can be read back.
+
+    Raises:
+        SettingsOwnershipError: Another thread or task has done it before, or a call is running
+            whose own tasks and threads must not change what everybody uses.
 
     Example:
         >>> import nbtool
@@ -67,15 +110,17 @@ def configure(**values: Any) -> None:
     """
     global _process  # noqa: PLW0603 - one mapping, swapped whole, is the design
     with _swap:
+        ownership.claim()
         _process = MappingProxyType({**_process, **values})
 
 
 class context:  # noqa: N801 - DSPy's name; it reads as a verb in a `with`
     """Lay settings over the process-wide ones inside a ``with`` or ``async with``.
 
-    Tasks started inside, and threads started by `asyncio.to_thread`, inherit the layer; a plain
-    `threading.Thread` does not. Layers nest, and what is not named shows through: a later
-    `configure` of another setting is seen inside too.
+    Tasks started inside inherit the layer, and so do threads that nbtool or
+    `asyncio.to_thread` start, tools included; a plain `threading.Thread` does not. Layers nest,
+    and what is not named shows through: a later `configure` of another setting is seen inside
+    too, while DSPy copies all settings at the door.
 
     Args:
         **values: Settings by name.
@@ -151,13 +196,15 @@ class Settings:
 
     __slots__ = ()
 
+    configure = staticmethod(configure)
+    context = context
+
     def __getattr__(self, name: str) -> Any:
-        layer = _layer.get()
-        if name in layer:
-            return layer[name]
         try:
-            return _process[name]
+            return value_of(name)
         except KeyError:
+            if name in _derived:
+                return _derived[name]()
             raise AttributeError(
                 f"There is no setting {name!r}; there are {sorted(self.config)}."
             ) from None
@@ -175,7 +222,7 @@ class Settings:
             raise KeyError(name) from error
 
     def __contains__(self, name: object) -> bool:
-        return name in _layer.get() or name in _process
+        return name in _layer.get() or name in _process or name in _derived
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.config)
@@ -192,6 +239,53 @@ class Settings:
     def copy(self) -> dict[str, Any]:
         """Return every setting with its value here and now, as a new dict."""
         return self.config
+
+    def save(
+        self,
+        path: str | PathLike[str],
+        modules_to_serialize: Iterable[ModuleType] | None = None,
+        exclude_keys: Iterable[str] | None = None,
+    ) -> None:
+        """Write every setting with its value here and now into a pickle file.
+
+        The file holds what the values hold, the keys of LMs included; only its owner can read
+        it. It needs ``pip install cloudpickle``.
+
+        Args:
+            path: The file; one that is there is replaced whole.
+            modules_to_serialize: Modules whose classes go into the file themselves, so that it
+                can be loaded where these modules are missing.
+            exclude_keys: Settings to leave out.
+
+        Raises:
+            SavingError: A value cannot be pickled.
+            MissingExtraError: cloudpickle is not installed.
+        """
+        from nbtool import pickling
+
+        left_out = set(exclude_keys or ())
+        kept = {name: value for name, value in self.config.items() if name not in left_out}
+        pickling.save_each(kept, path, modules_to_serialize or ())
+
+    @staticmethod
+    def load(path: str | PathLike[str], allow_pickle: bool = False) -> dict[str, Any]:
+        """Read settings that `save` wrote; nothing is changed by it.
+
+        Args:
+            path: The file.
+            allow_pickle: Loading a pickle runs code that is in it: say True for a file that you
+                trust.
+
+        Returns:
+            Values by name, ready for ``configure(**values)``.
+
+        Raises:
+            SavingError: `allow_pickle` is False, or the file cannot be read.
+            MissingExtraError: cloudpickle is not installed.
+        """
+        from nbtool import pickling
+
+        return pickling.load_mapping(path, allow_pickle=allow_pickle)
 
     def __repr__(self) -> str:
         lines = [f"  {name} = {value!r}" for name, value in self.config.items()]

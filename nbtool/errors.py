@@ -11,7 +11,9 @@
     ├── LoopError                          also RuntimeError
     │   ├── NestedLoopError
     │   ├── LoopClosedError
-    │   └── WrongLoopError
+    │   ├── WrongLoopError
+    │   ├── ChainExitedError
+    │   └── CallNotAwaitedError            also AttributeError, TypeError
     ├── SignatureError                     also ValueError
     │   ├── FieldDeclarationError          also TypeError
     │   ├── FieldNotFoundError             also KeyError
@@ -31,6 +33,8 @@
     │   ├── ToolNotFoundError              also ValueError
     │   └── ToolArgumentsError             also ValueError
     ├── RecordingError                     also ValueError
+    ├── StateError                         also ValueError
+    ├── SavingError                        also RuntimeError
     └── DebugError
 
 A message says what happened (values by ``repr``) and where; ``hint`` says what to do, and is
@@ -131,6 +135,18 @@ class WrongLoopError(LoopError):
     """Say that the awaitable belongs to another loop that cannot be reached."""
 
     code = "wrong_loop"
+
+
+class ChainExitedError(LoopError):
+    """Say in a task of a kernel that a chain called ``sys.exit()``."""
+
+    code = "chain_exited"
+
+
+class CallNotAwaitedError(LoopError, AttributeError, TypeError):
+    """Say that a call was used where its result was meant."""
+
+    code = "call_not_awaited"
 
 
 class SignatureError(NbtoolError, ValueError):
@@ -313,6 +329,18 @@ class RecordingError(NbtoolError, ValueError):
     """Say that a saved trace cannot be read: damaged, or of another schema version."""
 
     code = "recording"
+
+
+class StateError(NbtoolError, ValueError):
+    """Say that a saved state cannot be read, or does not fit its program."""
+
+    code = "state"
+
+
+class SavingError(NbtoolError, RuntimeError):
+    """Say that something cannot be saved; no file was written or changed."""
+
+    code = "saving"
 
 
 class DebugError(NbtoolError):

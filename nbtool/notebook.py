@@ -12,10 +12,13 @@ import logging
 import re
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
+from nbtool import ownership
 from nbtool.errors import ConfigurationError, MissingExtraError
 from nbtool.runtime import adapter, cells, clicks, interrupt, outputs
+from nbtool.tracing.boundary import current_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,10 +54,17 @@ def activate(shell: Any) -> None:
             keep_output=outputs.keeper(shell),
         )
     )
+    ownership.allow_where(_is_users_own_code)
     loop = _loop_of(kernel)
     if loop is not None:
         adapter.install(loop)
         _wake_on_signals(loop)
+
+
+def _is_users_own_code() -> bool:
+    """Tell whether a cell runs, or a task that a cell has started, outside of any call."""
+    is_in_shell = threading.current_thread() is threading.main_thread()
+    return cells.is_below() or (is_in_shell and current_span() is None)
 
 
 def _waiting(kernel: Any) -> Callable[[], contextlib.AbstractContextManager[None]]:
@@ -86,6 +96,7 @@ def restore() -> None:
     if shell is not None:
         _watch_idle(shell.kernel, busy=False)
         outputs.release(shell)
+    ownership.allow_no_more(_is_users_own_code)
     cells.detach()
 
 

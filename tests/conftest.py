@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from nbtool import configuration
+from nbtool import configuration, ownership
 from nbtool.lm.caching import current
 
 
@@ -27,6 +27,8 @@ def pytest_configure():
 
 def pytest_collection_modifyitems(config, items):
     """Leave out what needs environments of its own, unless they are asked for."""
+    for item in items:
+        _keep_together(item)
     if config.getoption("--all-kernels"):
         return
     left_out = [item for item in items if item.get_closest_marker("other_environment")]
@@ -34,9 +36,17 @@ def pytest_collection_modifyitems(config, items):
     config.hook.pytest_deselected(items=left_out)
 
 
+def _keep_together(item):
+    """Let one process run the tests that share a kernel or another fixture of their module."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    where = parameters.get("kernel_environment", "")
+    item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {where}"))
+
+
 @pytest.fixture(autouse=True)
 def _settings_as_before():
     before = configuration._process
+    ownership._owner = ownership._Owner()  # each test may configure, whoever did before
     yield
     configuration._process = before
 

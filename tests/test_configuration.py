@@ -1,12 +1,28 @@
 import asyncio
 import contextvars
+import stat
 import threading
 
 import pytest
 
 from nbtool import configuration
 from nbtool.configuration import DEFAULTS, configure, context, settings
-from nbtool.errors import ConfigurationError
+from nbtool.errors import ConfigurationError, SavingError, StateError
+from nbtool.runtime.door import run
+from nbtool.runtime.threads import in_worker
+from nbtool.tools.tool import Tool
+
+CONFIGURE = pytest.mark.api("configure")
+CONTEXT = pytest.mark.api("context")
+SETTINGS = pytest.mark.api("settings")
+STATE = pytest.mark.api("settings.state")
+KEYS = [
+    "lm", "adapter", "rm", "trace", "callbacks", "async_max_workers", "send_stream",
+    "disable_history", "track_usage", "usage_tracker", "caller_predict", "caller_modules",
+    "stream_listeners", "provide_traceback", "num_threads", "max_errors",
+    "allow_tool_async_sync_conversion", "max_history_size", "max_trace_size",
+    "warn_on_type_mismatch", "experimental",
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -36,28 +52,33 @@ async def layered(number):
         yield threads()
 
 
+@SETTINGS
 def test_settings_have_defaults():
     assert (settings.lm, settings.num_threads, settings["max_errors"]) == (None, 8, 10)
 
 
+@CONFIGURE
 def test_configure_changes_what_it_names_only():
     configure(num_threads=3)
 
     assert settings.config == {**DEFAULTS, "num_threads": 3}
 
 
+@CONFIGURE
 def test_configure_is_seen_by_another_thread():
     configure(num_threads=3)
 
     assert in_thread(threads) == 3
 
 
+@CONFIGURE
 def test_configure_in_another_thread_is_seen_here():
     in_thread(lambda: configure(num_threads=3))
 
     assert threads() == 3
 
 
+@CONFIGURE
 async def test_configure_is_seen_by_a_task_that_already_runs():
     event = asyncio.Event()
     task = asyncio.create_task(after(event))
@@ -69,6 +90,7 @@ async def test_configure_is_seen_by_a_task_that_already_runs():
     assert await task == 3
 
 
+@CONFIGURE
 async def test_configure_in_a_task_is_seen_outside_of_it():
     async def change():
         configure(num_threads=3)
@@ -78,20 +100,7 @@ async def test_configure_in_a_task_is_seen_outside_of_it():
     assert threads() == 3
 
 
-def test_configure_from_many_threads_loses_nothing():
-    start = threading.Barrier(8)
-
-    def change(number):
-        start.wait()
-        configure(**{f"own_{number}": number})
-
-    workers = [threading.Thread(target=change, args=(number,)) for number in range(8)]
-    [worker.start() for worker in workers]
-    [worker.join() for worker in workers]
-
-    assert [settings.get(f"own_{number}") for number in range(8)] == list(range(8))
-
-
+@CONTEXT
 def test_context_is_over_at_its_end():
     with context(num_threads=2):
         assert threads() == 2
@@ -106,6 +115,7 @@ def test_context_is_over_after_an_error():
     assert threads() == 8
 
 
+@CONTEXT
 def test_contexts_nest_and_show_what_they_do_not_name():
     with context(num_threads=2, max_errors=1):
         with context(num_threads=3):
@@ -113,6 +123,7 @@ def test_contexts_nest_and_show_what_they_do_not_name():
         assert (settings.num_threads, settings.max_errors) == (2, 1)
 
 
+@CONTEXT
 def test_configure_inside_a_context_shows_where_the_context_is_silent():
     with context(num_threads=2):
         configure(num_threads=3, max_errors=1)
@@ -121,6 +132,7 @@ def test_configure_inside_a_context_shows_where_the_context_is_silent():
     assert (settings.num_threads, settings.max_errors) == (3, 1)
 
 
+@CONTEXT
 async def test_async_with_does_as_with_does():
     async with context(num_threads=2):
         assert threads() == 2
@@ -128,6 +140,7 @@ async def test_async_with_does_as_with_does():
     assert threads() == 8
 
 
+@CONTEXT
 async def test_task_started_inside_inherits_the_context_and_keeps_it():
     event = asyncio.Event()
     with context(num_threads=2):
@@ -137,6 +150,7 @@ async def test_task_started_inside_inherits_the_context_and_keeps_it():
     assert await task == 2
 
 
+@CONTEXT
 async def test_thread_of_asyncio_inherits_the_context():
     with context(num_threads=2):
         assert await asyncio.to_thread(threads) == 2
@@ -187,6 +201,7 @@ def test_context_object_can_be_used_again_and_inside_itself():
     assert threads() == 8
 
 
+@CONTEXT
 async def test_async_generator_closed_by_another_task_changes_nothing_there():
     generator = layered(2)
     await asyncio.create_task(anext(generator))
@@ -244,11 +259,13 @@ def test_unknown_setting_is_an_attribute_error_that_lists_the_known_ones():
     assert not hasattr(settings, "langauge_model")
 
 
+@SETTINGS
 def test_unknown_setting_by_item_is_a_key_error():
     with pytest.raises(KeyError, match="nothing"):
         settings["nothing"]
 
 
+@SETTINGS
 def test_unknown_setting_can_be_asked_for_with_a_default():
     assert settings.get("nothing") is None
     assert settings.get("nothing", 5) == 5
@@ -256,6 +273,7 @@ def test_unknown_setting_can_be_asked_for_with_a_default():
     assert settings.get("lm", 5) is None
 
 
+@CONFIGURE
 def test_settings_of_the_users_own_are_kept():
     configure(my_own=1)
     with context(other=2):
@@ -266,6 +284,7 @@ def test_settings_of_the_users_own_are_kept():
     assert "my_own" in settings
 
 
+@SETTINGS
 def test_settings_are_listed_with_their_values():
     with context(num_threads=2):
         assert list(settings) == list(settings.config) == list(DEFAULTS)
@@ -278,3 +297,106 @@ def test_copy_of_the_settings_changes_nothing():
     settings.config["num_threads"] = 2
 
     assert threads() == 8
+
+
+@CONTEXT
+async def test_worker_thread_of_a_chain_inherits_the_context():
+    with context(num_threads=2):
+        assert await in_worker(threads) == 2
+
+
+@CONTEXT
+@pytest.mark.parametrize("call", ["sync", "async"])
+async def test_tool_inherits_the_context(call):
+    tool = Tool(threads)
+    with context(num_threads=2):
+        assert (tool() if call == "sync" else await tool.acall()) == 2
+
+
+@CONTEXT
+def test_chain_behind_the_door_inherits_the_context():
+    async def chain():
+        return threads()
+
+    with context(num_threads=2):
+        assert run(chain()) == 2
+
+
+@CONTEXT
+async def test_context_laid_by_a_chain_in_a_worker_thread_is_over_with_it():
+    def layered_threads():
+        with context(num_threads=3):
+            return run(in_worker(threads))
+
+    with context(num_threads=2):
+        assert await in_worker(layered_threads) == 3
+        assert threads() == 2
+
+
+@SETTINGS
+@pytest.mark.parametrize("name", KEYS)
+def test_settings_of_dspy_can_be_read(name):
+    assert name in settings
+    assert settings[name] == getattr(settings, name) == settings.get(name, "missing")
+
+
+@SETTINGS
+def test_settings_offer_configure_and_context():
+    settings.configure(num_threads=3)
+    with settings.context(max_errors=1):
+        assert (settings.num_threads, settings.max_errors) == (3, 1)
+
+    assert settings.max_errors == 10
+
+
+def test_callbacks_of_the_settings_can_be_added_to():
+    configure(callbacks=[*settings.callbacks, "one"])
+    configure(callbacks=settings.callbacks + ["two"])  # noqa: RUF005 - as programs for DSPy do
+
+    assert (settings.callbacks, DEFAULTS["callbacks"]) == (["one", "two"], [])
+
+
+class OfThisTest:
+    def __eq__(self, other):
+        return isinstance(other, OfThisTest)
+
+    __hash__ = None
+
+
+@STATE
+def test_saved_settings_come_back_as_a_dict(tmp_path):
+    with context(num_threads=2, my_own=OfThisTest()):
+        settings.save(tmp_path / "settings.pkl", exclude_keys=["max_errors"])
+
+    loaded = settings.load(tmp_path / "settings.pkl", allow_pickle=True)
+
+    assert (loaded["num_threads"], loaded["my_own"]) == (2, OfThisTest())
+    assert "max_errors" not in loaded
+    assert threads() == 8
+
+
+@STATE
+def test_saved_settings_are_not_loaded_unless_it_is_allowed(tmp_path):
+    settings.save(tmp_path / "settings.pkl")
+
+    with pytest.raises(StateError, match="allow_pickle=True"):
+        settings.load(tmp_path / "settings.pkl")
+
+
+@STATE
+def test_settings_that_cannot_be_saved_are_named_and_nothing_is_written(tmp_path):
+    with (
+        context(good=1, lock=threading.Lock()),
+        pytest.raises(SavingError, match=r"in \['lock'\]") as caught,
+    ):
+        settings.save(tmp_path / "settings.pkl")
+
+    assert "exclude_keys=['lock']" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+@STATE
+def test_saved_settings_can_be_read_by_their_owner_only(tmp_path):
+    settings.save(tmp_path / "settings.pkl")
+
+    assert stat.S_IMODE((tmp_path / "settings.pkl").stat().st_mode) == 0o600

@@ -16,17 +16,18 @@ CLASSES = {
 }
 LM_CLASSES = {name: kind for name, kind in CLASSES.items() if issubclass(kind, LMError)}
 _LINE = re.compile(
-    r"^    (?P<guides>[│├└─ ]*)(?P<name>\w+Error)\b(?: +also (?P<also>\w+))?", re.MULTILINE
+    r"^    (?P<guides>[│├└─ ]*)(?P<name>\w+Error)\b(?: +also (?P<also>\w+(?:, \w+)*))?",
+    re.MULTILINE,
 )
 
 
 def drawn():
-    """Read the picture: name, name of the class above, builtin that it also is."""
+    """Read the picture: name, name of the class above, builtins that it also is."""
     found, above = [], {}
     for line in _LINE.finditer(errors.__doc__):
         depth = len(line["guides"]) // 4
         above[depth] = line["name"]
-        found.append((line["name"], above.get(depth - 1), line["also"]))
+        found.append((line["name"], above.get(depth - 1), (line["also"] or "").split(", ")))
     return found
 
 
@@ -50,10 +51,12 @@ def test_picture_names_every_error_and_no_other():
 def test_error_stands_where_the_picture_draws_it(name, parent, also):
     bases = [base.__name__ for base in CLASSES[name].__bases__]
 
-    assert bases == [base for base in (parent or "Exception", also) if base]
+    assert bases == [base for base in (parent or "Exception", *also) if base]
 
 
-@pytest.mark.parametrize(("name", "also"), [(name, also) for name, _, also in DRAWN if also])
+@pytest.mark.parametrize(
+    ("name", "also"), [(name, each) for name, _, also in DRAWN for each in also if each]
+)
 def test_error_is_caught_as_the_builtin_that_the_picture_says(name, also):
     with pytest.raises(getattr(builtins, also)):
         raise make(CLASSES[name])

@@ -27,7 +27,8 @@ RUN = "`asyncio.run(main())` raises"
 BOUND = "Clients bound to the running loop"
 CTRL_C = "Ctrl-C reaches the main thread only"
 VARIABLE = "A ContextVar set in a cell with top-level `await` is gone"
-IN_A_CELL = (RUN, VARIABLE)
+TAKEN = "`from asyncio import run` before `import nbtool` took Python's own"
+IN_A_CELL = (TAKEN, VARIABLE)
 
 
 def unproven(host):
@@ -59,17 +60,18 @@ JUDGED = {
     "kernel_databricks_await": (JUPYTER, 4, "yes", "pump", IN_A_CELL),
     "kernel_colab_sync": (JUPYTER, 4, "yes", "pump", IN_A_CELL),
     "kernel_colab_await": (JUPYTER, 4, "yes", "pump", IN_A_CELL),
-    "nest_asyncio": (JUPYTER, 4, "yes", "pump", ("nest_asyncio is applied", VARIABLE)),
+    "nest_asyncio": (JUPYTER, 4, "yes", "pump", ("nest_asyncio is applied", TAKEN, VARIABLE)),
+    "nest_asyncio_after": (JUPYTER, 4, "yes", "pump", IN_A_CELL),
     "colab": (
-        "Colab", 4, "unproven", "pump", (RUN, *unproven("Colab"), VARIABLE, *untried("Colab")),
+        "Colab", 4, "unproven", "pump", (TAKEN, *unproven("Colab"), VARIABLE, *untried("Colab")),
     ),
     "databricks": (
         "Databricks", 4, "unproven", "pump",
-        (RUN, *unproven("Databricks"), VARIABLE, *untried("Databricks")),
+        (TAKEN, *unproven("Databricks"), VARIABLE, *untried("Databricks")),
     ),
     "vscode": (
         "VS Code", 4, "unproven", "native",
-        (RUN, *unproven("VS Code"), VARIABLE, *untried("VS Code")),
+        (TAKEN, *unproven("VS Code"), VARIABLE, *untried("VS Code")),
     ),
     "pyodide": (
         "Pyodide", 3, "unproven", "none",
@@ -91,8 +93,8 @@ loop              asyncio.unix_events._UnixSelectorEventLoop
 door              parked (rung 4): the running loop goes on while a synchronous call waits
 widgets           yes
 clicks in a cell  native: the kernel serves them while a cell waits
-not here          - `asyncio.run(main())` raises, as a loop runs already: write `await main()`, or
-                    `nbtool.run(main())` in synchronous code.
+not here          - `from asyncio import run` before `import nbtool` took Python's own: write
+                    `import asyncio` and `asyncio.run(main())`.
                   - A ContextVar set in a cell with top-level `await` is gone in the next cell: set
                     it in a cell without one."""
 
@@ -218,7 +220,7 @@ def test_with_the_adapter_only_the_name_taken_before_it_is_left_out():
 def test_nest_asyncio_that_drops_queued_cells_is_named(package, kernel, drops):
     versions = {"ipykernel": kernel, package: "1.6.0"}
 
-    lines = judged(CELL, nest_asyncio=True, versions=versions).not_here
+    lines = judged(CELL, nest_asyncio=True, asyncio_adapter=False, versions=versions).not_here
 
     assert any("drops cells" in line for line in lines) == drops
 

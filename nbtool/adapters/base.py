@@ -92,12 +92,16 @@ class Adapter:
         self, signature: type[Signature], demos: Iterable[Mapping[str, Any]], inputs: Fields
     ) -> list[Message]:
         given = {"signature": signature, "demos": list(demos), "inputs": inputs}
-        return traced_inline("adapter", f"{type(self).__name__}.format", self.format, given)
+        return traced_inline(
+            "adapter", f"{type(self).__name__}.format", self.format, given, subject=self
+        )
 
     def _parsed(self, signature: type[Signature], output: Output) -> Fields:
         text = output if isinstance(output, str) else output.get("text") or ""
         given = {"signature": signature, "completion": text}
-        return traced_inline("adapter", f"{type(self).__name__}.parse", self.parse, given)
+        return traced_inline(
+            "adapter", f"{type(self).__name__}.parse", self.parse, given, subject=self
+        )
 
     def typed(self, signature: type[Signature], raw: Mapping[str, Any], completion: str) -> Fields:
         """Turn raw field values into typed ones, in the signature's order.

@@ -65,19 +65,21 @@ def _of_the_door(facts: Facts, rung: int | None) -> Iterator[str]:
 def _of_asyncio_run(facts: Facts) -> Iterator[str]:
     if facts.nest_asyncio:
         yield (
-            "nest_asyncio is applied and cannot be undone: overlapping calls of its "
-            "`asyncio.run` end in reverse order. Leave out `nest_asyncio.apply()` and restart."
+            "nest_asyncio is applied and cannot be undone: each task switch costs a third more. "
+            "Leave out `nest_asyncio.apply()` and restart."
         )
+    if facts.asyncio_adapter:
+        yield (
+            "`from asyncio import run` before `import nbtool` took Python's own: write "
+            "`import asyncio` and `asyncio.run(main())`."
+        )
+    elif facts.nest_asyncio:
+        yield "Overlapping calls of nest_asyncio's `asyncio.run` end in reverse order."
         if _drops_cells(facts):
             yield (
                 "nest_asyncio 1.6 with ipykernel 7.1 or newer drops cells that are queued behind "
                 "its `asyncio.run`: write `await main()`."
             )
-    elif facts.asyncio_adapter:
-        yield (
-            "`from asyncio import run` before `import nbtool` took Python's own: write "
-            "`import asyncio` and `asyncio.run(main())`."
-        )
     elif facts.running_loop is not None and facts.platform != "emscripten":  # Pyodide has its own
         yield (
             "`asyncio.run(main())` raises, as a loop runs already: write `await main()`, or "

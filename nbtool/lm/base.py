@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from nbtool.errors import LMServerError
+from nbtool.errors import LMConfigurationError, LMServerError
 from nbtool.lm import history
 from nbtool.lm.responses import (
     Output,
@@ -17,6 +17,7 @@ from nbtool.lm.responses import (
     outputs_of,
     usage_of,
 )
+from nbtool.lm.usage_details import usage_details_of
 from nbtool.runtime.call import Call, call_of, marked_as_coroutine_function
 from nbtool.runtime.step import Step
 from nbtool.tracing.boundary import current_span
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from nbtool.tracing.span import Kind
 
 Message = dict[str, Any]
+_CLASS_KEY = "_dspy_lm_class"
+_DSPY_LM = "dspy.clients.lm.LM"
+_OUR_LM = "nbtool.lm.client.LM"
+_UNSAFE_KEYS = frozenset({"api_base", "base_url", "model_list"})
 _log = logging.getLogger("nbtool")
 
 
@@ -113,7 +118,7 @@ class BaseLM(Step):
         """
         inputs = {"prompt": prompt, "messages": messages, **kwargs}
         inputs = {name: value for name, value in inputs.items() if value is not None}
-        return call_of(self.span_kind, self.span_name, self._answer, inputs)
+        return call_of(self.span_kind, self.span_name, self._answer, inputs, subject=self)
 
     async def _answer(
         self, prompt: str | None = None, messages: list[Message] | None = None, **options: Any
@@ -147,7 +152,7 @@ class BaseLM(Step):
             )
         span = current_span()
         if span is not None and span.kind == "lm":
-            span.usage = usage_of(response)
+            span.usage = {**usage_details_of(response), **usage_of(response)}
             span.cost_usd = cost_of(response)
             span.annotate(model=self.model, response_model=get(response, "model"))
         if "length" in finish_reasons_of(response):
@@ -184,6 +189,48 @@ class BaseLM(Step):
             else:
                 twin.kwargs[name] = value
         return twin
+
+    def dump_state(self) -> dict[str, Any]:
+        """Return what `load_state` makes this LM of again, without keys."""
+        kept = {name: value for name, value in self.kwargs.items() if name != "api_key"}
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return {
+            _CLASS_KEY: _DSPY_LM if path == _OUR_LM else path,  # DSPy reads it too
+            "model": self.model,
+            "model_type": self.model_type,
+            "cache": self.cache,
+            **kept,
+        }
+
+    @classmethod
+    def load_state(cls, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> BaseLM:
+        """Make an LM of what `dump_state` returned, here or in DSPy.
+
+        Args:
+            state: The state; DSPy's LM is taken as ours.
+            allow_unsafe_lm_state: Keep where it sends requests to, which is dropped else.
+
+        Raises:
+            LMConfigurationError: It describes no LM, or one of another class.
+        """
+        from nbtool.lm.client import LM
+
+        given = dict(state)
+        path = given.pop(_CLASS_KEY, None)
+        if path not in (None, _DSPY_LM, _OUR_LM):
+            raise LMConfigurationError(
+                f"Refusing to import custom serialized LM class `{path}`.",
+                hint="Load the state without it, and set the LM yourself.",
+            )
+        unsafe = sorted(given.keys() & _UNSAFE_KEYS)
+        if unsafe and not allow_unsafe_lm_state:
+            given = {name: value for name, value in given.items() if name not in unsafe}
+            _log.warning(
+                "Ignoring unsafe LM config key(s) during state load: %s. If you trust the file, "
+                "pass allow_unsafe_lm_state=True.",
+                unsafe,
+            )
+        return LM(**given)
 
     def inspect_history(self, n: int = 1, file: TextIO | None = None) -> None:
         """Print the latest `n` requests of this LM and their answers."""

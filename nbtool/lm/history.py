@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import sys
+import threading
 import uuid
 from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from nbtool.configuration import settings
-from nbtool.lm.responses import Output, cost_of, get, text_of, usage_of
+from nbtool.lm.responses import Output, cost_of, get, usage_of
+from nbtool.lm.transcript import transcript_of
 from nbtool.tracing.record import secrets_in_use
 from nbtool.tracing.scrub import scrub_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 Entry = dict[str, Any]
 _MAX_ENTRIES = 10_000
 
 process_history: deque[Entry] = deque(maxlen=_MAX_ENTRIES)
 """The latest entries of all LMs of this process, oldest first."""
+
+
+further_histories: list[Callable[[], Iterable[list[Entry]]]] = []
+"""Asked at each entry, in the step of the request: which other lists shall keep it too?"""
+
+_lock = threading.Lock()
 
 
 def entry_of(
@@ -55,14 +63,19 @@ def entry_of(
 
 
 def remember(entry: Entry, history: deque[Entry]) -> None:
-    """Append an entry to an LM's history and to the process's."""
+    """Append an entry to an LM's history, the process's and the further ones.
+
+    All are bounded by the setting ``max_history_size``; the oldest entries go.
+    """
     if settings.disable_history:
         return
     limit = max(0, int(settings.max_history_size))
-    for kept in (history, process_history):
-        kept.append(entry)
-        while len(kept) > limit:
-            kept.popleft()
+    further = [kept for ask in further_histories for kept in ask()]
+    with _lock:  # calls end in any thread
+        for kept in (history, process_history, *further):
+            kept.append(entry)
+            while len(kept) > limit:
+                del kept[0]
 
 
 def show(entries: Iterable[Entry], n: int, file: TextIO | None = None) -> None:
@@ -74,25 +87,19 @@ def show(entries: Iterable[Entry], n: int, file: TextIO | None = None) -> None:
         file: Where to print; standard output by default.
     """
     latest = list(entries)[-n:] if n > 0 else []
-    text = "\n\n".join(_as_text(entry) for entry in latest) or "No request was made yet."
+    text = "\n\n".join(map(transcript_of, latest)) or "No request was made yet."
     print(scrub_text(text, secrets=secrets_in_use()), file=file or sys.stdout)
-
-
-def _as_text(entry: Entry) -> str:
-    messages: list[dict[str, Any]] = entry["messages"] or [
-        {"role": "user", "content": entry["prompt"]}
-    ]
-    parts = [f"[{entry['timestamp']}] {entry['model']}"]
-    parts += [f"{m.get('role', '?')}:\n{m.get('content')}" for m in messages]
-    parts += [f"answer:\n{text_of(output)}" for output in entry["outputs"]]
-    return "\n\n".join(parts)
 
 
 def inspect_history(n: int = 1, file: TextIO | None = None) -> None:
     """Print the latest requests of this process and their answers.
 
+    Inside ``with context(history=[]):`` only the requests that were made there are shown, by
+    this task and by the tasks, threads and tools that it started.
+
     Args:
         n: How many to show, counted from the latest.
         file: Where to print; standard output by default.
     """
-    show(process_history, n, file)
+    own = settings.history
+    show(process_history if own is None else own, n, file)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from pydantic import BaseModel
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
+_INTERNAL = "dspy_"  # names that begin so are an optimizer's notes, and left out of listings
+
+
 class Example:
     """Hold named values, read as attributes or items.
+
+    A value that has the name of a method, such as ``keys``, is read as an item only.
 
     Args:
         base: Values to start from: a dict or another example.
@@ -68,25 +75,25 @@ class Example:
         return iter(self._store)
 
     def __len__(self) -> int:
-        return len(self._store)
+        return len(self.keys())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Example) and self._store == other._store
 
     def __hash__(self) -> int:
-        return hash(tuple(sorted((name, repr(value)) for name, value in self._store.items())))
+        return hash(frozenset((name, _hash(value)) for name, value in self._store.items()))
 
-    def keys(self) -> list[str]:
-        """Return the names."""
-        return list(self._store)
+    def keys(self, include_dspy: bool = False) -> list[str]:
+        """Return the names, those that begin with ``dspy_`` only where asked for."""
+        return [name for name in self._store if include_dspy or not name.startswith(_INTERNAL)]
 
-    def values(self) -> list[Any]:
-        """Return the values."""
-        return list(self._store.values())
+    def values(self, include_dspy: bool = False) -> list[Any]:
+        """Return the values, in the order of `keys`."""
+        return [self._store[name] for name in self.keys(include_dspy)]
 
-    def items(self) -> list[tuple[str, Any]]:
-        """Return names with values."""
-        return list(self._store.items())
+    def items(self, include_dspy: bool = False) -> list[tuple[str, Any]]:
+        """Return names with values, in the order of `keys`."""
+        return [(name, self._store[name]) for name in self.keys(include_dspy)]
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a value, or `default` where there is none of that name."""
@@ -98,30 +105,30 @@ class Example:
         twin._input_keys = frozenset(names)  # noqa: SLF001 - own class
         return twin
 
-    def inputs(self) -> Example:
+    def inputs(self) -> Self:
         """Return an example with only the inputs.
 
         Raises:
             ValueError: `with_inputs` was not called.
         """
         keys = self._named_inputs()
-        kept = {name: value for name, value in self._store.items() if name in keys}
-        return Example(kept).with_inputs(*keys)
+        return self.without(*(name for name in self._store if name not in keys))
 
-    def labels(self) -> Example:
+    def labels(self) -> Self:
         """Return an example with only what is no input.
 
         Raises:
             ValueError: `with_inputs` was not called.
         """
-        keys = self._named_inputs()
-        return Example({name: value for name, value in self._store.items() if name not in keys})
+        labels = self.without(*self._named_inputs().intersection(self._store))
+        labels._input_keys = None  # noqa: SLF001 - own class
+        return labels
 
     def _named_inputs(self) -> frozenset[str]:
         if self._input_keys is None:
             raise ValueError(
-                "Nobody said which values of this example are inputs.\n"
-                "  Hint: call `example.with_inputs('question', ...)` first."
+                "Inputs have not been set for this example.\n"
+                "  Hint: use `example.with_inputs('question', ...)` to set them."
             )
         return self._input_keys
 
@@ -141,7 +148,7 @@ class Example:
         return twin
 
     def toDict(self) -> dict[str, Any]:  # noqa: N802 - DSPy's name
-        """Return the values by name; examples inside become dicts too."""
+        """Return the values by name; examples and models inside become dicts too."""
         return {name: _plain(value) for name, value in self._store.items()}
 
     def __trace_value__(self) -> dict[str, Any]:
@@ -149,13 +156,26 @@ class Example:
         return self._store
 
     def __repr__(self) -> str:
-        lines = [f"    {name}={value!r}" for name, value in self._store.items()]
-        return f"{type(self).__name__}(\n" + ",\n".join(lines) + "\n)"
+        inputs = self._input_keys
+        shown = None if inputs is None else {name for name in self._store if name in inputs}
+        return f"{type(self).__name__}({dict(self.items())!r}) (input_keys={shown})"
+
+
+def _hash(value: Any) -> int:
+    """Return the same for values that are equal, and 0 for those that have no hash."""
+    if isinstance(value, (set, frozenset)):  # equal to each other, and only one has a hash
+        return 0
+    try:
+        return hash(value)
+    except TypeError:
+        return 0
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Example):
         return value.toDict()
+    if isinstance(value, BaseModel):
+        return value.model_dump()
     if isinstance(value, list):
         return [_plain(item) for item in cast("list[Any]", value)]
     if isinstance(value, dict):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from nbtool.adapters import values
 from nbtool.adapters.chat import ChatAdapter
@@ -12,6 +13,7 @@ from nbtool.adapters.compact import CompactAdapter
 from nbtool.configuration import settings
 from nbtool.errors import InputError, LMConfigurationError, LMNotConfiguredError
 from nbtool.lm.base import BaseLM
+from nbtool.programs import states
 from nbtool.programs.example import Example
 from nbtool.programs.module import Module
 from nbtool.programs.prediction import Prediction
@@ -24,11 +26,14 @@ from nbtool.signatures.signature import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nbtool.adapters.base import Adapter, Fields
+    from nbtool.programs.states import State
     from nbtool.tracing.span import Kind
 
 _log = logging.getLogger("nbtool")
-_PRIVILEGED = ("signature", "demos", "config", "lm", "prediction", "_trace")
+_PRIVILEGED = ("signature", "demos", "config", "lm", "_trace")
 _DIVERSE_TEMPERATURE = 0.7
 _FLAT_TEMPERATURE = 0.15
 _ADAPTERS_BY_HINT: dict[str, type[Adapter]] = {"compact": CompactAdapter}
@@ -61,6 +66,8 @@ class Predict(Module):
         demos: Worked examples that are shown to the LM.
         lm: The LM to ask; None: the one of the settings.
         config: Options of every request.
+        traces: Worked examples that an optimizer has seen.
+        train: Examples that an optimizer has learned from.
 
     Example:
         >>> import nbtool
@@ -88,7 +95,7 @@ class Predict(Module):
         self.reset()
 
     def reset(self) -> None:
-        """Forget the LM, the demos and what was learned."""
+        """Forget the LM, the demos and what was learned; signature and options stay."""
         self.lm: BaseLM | None = None
         self.demos: list[Any] = []
         self.traces: list[Any] = []
@@ -107,7 +114,9 @@ class Predict(Module):
         Args:
             *args: None are taken; the error names the fields.
             **kwargs: Input fields by name. ``signature``, ``demos``, ``config`` and ``lm``
-                replace those of the predictor for this call.
+                replace those of the predictor for this call; ``prediction``, in OpenAI's form of
+                a predicted output, goes to the LM; ``_trace=False`` keeps the call out of
+                ``settings.trace``.
 
         Returns:
             The output fields.
@@ -137,18 +146,21 @@ class Predict(Module):
     def _request(self, given: Fields) -> _Request:
         special = {name: given[name] for name in _PRIVILEGED if name in given}
         inputs = {name: value for name, value in given.items() if name not in special}
+        config: Fields = {**self.config, **(special.get("config") or {})}
+        if _is_predicted_output(inputs.get("prediction")):
+            config["prediction"] = inputs.pop("prediction")
         asked: str | type[Signature] = special.get("signature", self.signature)
         signature = ensure_signature(asked)
         lm = lm_for(special.get("lm") or self.lm)
         inputs = with_defaults(signature, inputs)
-        if settings.warn_on_type_mismatch:
-            for warning in validate_inputs(signature, _as_shown(signature, inputs)):
-                _log.warning("%s", warning)
+        shown = _as_shown(signature, inputs)
+        for warning in validate_inputs(signature, shown, types=settings.warn_on_type_mismatch):
+            _log.warning("%s", warning)
         return _Request(
             signature=signature,
             demos=special.get("demos", self.demos),
             inputs=inputs,
-            options=_options(lm, {**self.config, **special.get("config", {})}),
+            options=_options(lm, config),
             lm=lm,
             adapter=adapter_for(lm),
             trace=settings.trace if special.get("_trace", True) else None,
@@ -166,6 +178,22 @@ class Predict(Module):
             hint=f"Write `predict({example})`.",
         )
 
+    def dump_state(self, json_mode: bool = True) -> State:
+        """Return what optimizers change: demos, texts of the signature, LM.
+
+        Args:
+            json_mode: Make examples dicts, so that JSON can hold them.
+
+        Source:
+            The shape of DSPy's state files.
+        """
+        return states.dumped(self, json_mode=json_mode)
+
+    def load_state(self, state: Any, *, allow_unsafe_lm_state: bool = False) -> Self:
+        """Take over what `dump_state` returned, here or in DSPy; see `Module.load_state`."""
+        states.read(self, state, allow_unsafe_lm_state=allow_unsafe_lm_state).put_into(self)
+        return self
+
     def update_config(self, **config: Any) -> None:
         """Add options of every request."""
         self.config = {**self.config, **config}
@@ -176,6 +204,30 @@ class Predict(Module):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.signature!r})"
+
+
+def load_all(pairs: list[tuple[Predict, Any]], *, allow_unsafe_lm_state: bool) -> None:
+    """Load a state into each of several predictors, or into none of them.
+
+    Args:
+        pairs: Predictors with their states.
+        allow_unsafe_lm_state: As for `Module.load_state`.
+
+    Raises:
+        StateError: One does not fit.
+        LMConfigurationError: One has an LM of a class that may not be loaded.
+    """
+    ready: list[Callable[[], Any]] = []
+    for predictor, state in pairs:
+        if type(predictor).load_state is Predict.load_state:
+            read = states.read(predictor, state, allow_unsafe_lm_state=allow_unsafe_lm_state)
+            ready.append(functools.partial(read.put_into, predictor))
+        else:  # a user's own, which may raise halfway: a copy goes first
+            keywords = {"allow_unsafe_lm_state": allow_unsafe_lm_state}
+            predictor.deepcopy().load_state(state, **keywords)
+            ready.append(functools.partial(predictor.load_state, state, **keywords))
+    for load in ready:
+        load()
 
 
 def lm_for(lm: Any) -> BaseLM:
@@ -211,6 +263,13 @@ def adapter_for(lm: BaseLM) -> Adapter:
     return chosen or _ADAPTERS_BY_HINT.get(lm.adapter_hint or "", ChatAdapter)()
 
 
+def _is_predicted_output(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    given = cast("Fields", value)
+    return given.get("type") == "content" and "content" in given
+
+
 def _as_shown(signature: type[Signature], inputs: Fields) -> Fields:
     """Put text for predictions where text is asked: so the prompt shows them, as in the guide."""
     shown = dict(inputs)
@@ -222,8 +281,9 @@ def _as_shown(signature: type[Signature], inputs: Fields) -> Fields:
 
 def _options(lm: BaseLM, config: Fields) -> Fields:
     """Make several answers differ: without a temperature they would all be the same."""
-    temperature = config.get("temperature", lm.kwargs.get("temperature"))
-    several = (config.get("n") or lm.kwargs.get("n") or 1) > 1
+    defaults: Fields = getattr(lm, "kwargs", {})
+    temperature = config.get("temperature") or defaults.get("temperature")
+    several = (config.get("n") or defaults.get("n") or 1) > 1
     if several and (temperature is None or temperature <= _FLAT_TEMPERATURE):
         return {**config, "temperature": _DIVERSE_TEMPERATURE}
     return config

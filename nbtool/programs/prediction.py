@@ -19,6 +19,9 @@ class Completions:
         completions: One dict per answer, or one list of values per field.
         signature: What was asked.
 
+    Raises:
+        ValueError: The answers do not have the same fields.
+
     Example:
         >>> both = Completions([{"answer": "4"}, {"answer": "four"}])
         >>> both.answer, both[1].answer, len(both)
@@ -34,10 +37,13 @@ class Completions:
         self._columns: dict[str, list[Any]] = {}
         if isinstance(completions, (list, tuple)):
             rows = cast("Sequence[Mapping[str, Any]]", completions)
-            for name in rows[0] if rows else ():
-                self._columns[name] = [row[name] for row in rows]
+            for name in {name: None for row in rows for name in row}:
+                self._columns[name] = [row[name] for row in rows if name in row]
         else:
             self._columns = dict(cast("Mapping[str, list[Any]]", completions))
+        counts = {name: len(column) for name, column in self._columns.items()}
+        if len(set(counts.values())) > 1:
+            raise ValueError(f"All lists must have the same length, and these have {counts}.")
 
     def __getitem__(self, key: int | str) -> Any:
         if isinstance(key, str):
@@ -75,6 +81,9 @@ class Prediction(Example):
         base: Values to start from.
         **kwargs: Further values; they win.
 
+    A prediction that has a ``score`` is added, divided and compared as that number, so that
+    ``sum(predictions) / len(predictions)`` and ``max(predictions)`` work.
+
     Attributes:
         completions: All answers, where the LM gave several; None for hand-made predictions.
 
@@ -87,7 +96,7 @@ class Prediction(Example):
     """
 
     _completions: Completions | None
-    _lm_usage: dict[str, dict[str, int]] | None
+    _lm_usage: dict[str, dict[str, Any]] | None
 
     def __init__(self, base: Mapping[str, Any] | Example | None = None, **kwargs: Any) -> None:
         super().__init__(base, **kwargs)
@@ -97,17 +106,18 @@ class Prediction(Example):
     @classmethod
     def from_completions(
         cls,
-        completions: Sequence[Mapping[str, Any]],
+        list_or_dict: Sequence[Mapping[str, Any]] | Mapping[str, list[Any]],
         signature: type[Signature] | None = None,
     ) -> Self:
         """Make a prediction of the first answer that keeps them all.
 
         Args:
-            completions: One dict per answer, at least one.
+            list_or_dict: One dict per answer, or one list of values per field.
             signature: What was asked.
         """
-        prediction = cls(dict(completions[0]))
-        prediction._completions = Completions(completions, signature)
+        every = Completions(list_or_dict, signature)
+        prediction = cls({name: values[0] for name, values in every.items() if values})
+        prediction._completions = every
         return prediction
 
     @property
@@ -115,18 +125,55 @@ class Prediction(Example):
         """All answers, where the LM gave several."""
         return self._completions
 
-    def get_lm_usage(self) -> dict[str, dict[str, int]] | None:
-        """Return token counts by model name; None unless ``track_usage`` is set."""
+    def get_lm_usage(self) -> dict[str, dict[str, Any]] | None:
+        """Return what the call took, by model; None unless ``track_usage`` is set.
+
+        Returns:
+            Token counts as the provider names them, with their details, summed over all
+            requests below the call that returned this prediction. Cached answers count nothing.
+        """
         return self._lm_usage
 
-    def set_lm_usage(self, usage: dict[str, dict[str, int]]) -> None:
+    def set_lm_usage(self, value: dict[str, dict[str, Any]]) -> None:
         """Set what `get_lm_usage` returns."""
-        self._lm_usage = usage
+        self._lm_usage = value
 
     def __float__(self) -> float:
         if "score" not in self:
-            raise ValueError("This prediction has no `score`, so it has no number value.")
+            raise ValueError(
+                "Prediction object does not have a 'score' field to convert to float; it has "
+                f"{self.keys()}."
+            )
         return float(self["score"])
+
+    def __add__(self, other: Any) -> float:
+        return float(self) + float(other) if _is_number(other) else NotImplemented
+
+    __radd__ = __add__
+
+    def __truediv__(self, other: Any) -> float:
+        return float(self) / float(other) if _is_number(other) else NotImplemented
+
+    def __rtruediv__(self, other: Any) -> float:
+        return float(other) / float(self) if _is_number(other) else NotImplemented
+
+    def __lt__(self, other: Any) -> bool:
+        return float(self) < float(other) if _is_number(other) else NotImplemented
+
+    def __le__(self, other: Any) -> bool:
+        return float(self) <= float(other) if _is_number(other) else NotImplemented
+
+    def __gt__(self, other: Any) -> bool:
+        return float(self) > float(other) if _is_number(other) else NotImplemented
+
+    def __ge__(self, other: Any) -> bool:
+        return float(self) >= float(other) if _is_number(other) else NotImplemented
+
+    def __repr__(self) -> str:
+        lines = [f"    {name}={value!r}" for name, value in self.items()]
+        text = f"{type(self).__name__}(\n" + ",\n".join(lines) + "\n)"
+        several = len(self._completions) if self._completions is not None else 1
+        return f"{text} ({several - 1} more in .completions)" if several > 1 else text
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -137,3 +184,7 @@ class Prediction(Example):
             for name, value in self.items()
         )
         return f"<table class='tex2jax_ignore'>{rows}</table>"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, Prediction))

@@ -12,7 +12,6 @@ takes the chain with it.
 from __future__ import annotations
 
 import asyncio
-import collections.abc
 import contextlib
 import contextvars
 import inspect
@@ -20,9 +19,10 @@ import sys
 import time
 import weakref
 from asyncio import events
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from nbtool.runtime import cells, inflight, interrupt
+from nbtool.runtime import cells, forking, inflight, interrupt
+from nbtool.runtime.driven import Driven
 from nbtool.runtime.forgotten import ForgottenAwait
 from nbtool.runtime.outcome import Outcome, guarded, users_frames
 from nbtool.tracing.boundary import current_span, traced
@@ -32,7 +32,6 @@ from nbtool.tracing.tree import Trace, subtree
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
     from collections.abc import Set as AbstractSet
-    from types import TracebackType
 
     from nbtool.tracing.span import Kind, Span
 
@@ -43,7 +42,7 @@ _NO_CONTEXT = contextvars.Context()
 _LAST_WORDS_S = 1.0  # how long a cancelled chain may take to clean up before its waiter leaves
 
 
-class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
+class Call(ForgottenAwait, Driven[T]):
     """Be a call of a step: awaitable, and a handle on what it does.
 
     Args:
@@ -64,7 +63,6 @@ class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
     _cancelled: bool = False
     _started_s: float | None = None
     _waiters: AbstractSet[asyncio.Future[None]] = frozenset()  # replaced, never changed
-    _iterators: weakref.WeakKeyDictionary[Any, Any] | None = None
     _was_seen: bool = False
     _was_copied: bool = False
     _chain: Coroutine[Any, Any, T]
@@ -153,7 +151,7 @@ class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
         task = asyncio.current_task()
         wait = interrupt.Wait(asyncio.get_running_loop(), task.cancel if task else bool, True)
         try:
-            with interrupt.foreground(wait):
+            with wait:
                 return await self._chain
         except asyncio.CancelledError:
             if wait.hits:
@@ -167,31 +165,42 @@ class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
         __tracebackhide__ = True  # IPython and pytest leave such frames out
         if self.done():
             return self._taken()
+        task = self._task or self._driver
+        if task is not None and forking.stands_still(task.get_loop()):
+            raise forking.refused(self)
         loop = asyncio.get_running_loop()
-        waiter = loop.create_future()
+        waiter = _Waiter(loop, self if takes_along else None)
         self._waiters = {*self._waiters, waiter}
         if self.done():  # it ended meanwhile in another thread, which did not see this waiter
             _wake(waiter)
-        wait = interrupt.Wait(loop, waiter.cancel, passes_on=True)
+        wait = interrupt.Wait(loop, waiter.cancel)
         try:
-            with interrupt.foreground(wait):
+            with wait:
                 await waiter
         except asyncio.CancelledError:
-            self._waiters = self._waiters - {waiter}
-            if takes_along and not self._waiters:
+            if takes_along and self._waiters == {waiter}:
                 with contextlib.suppress(asyncio.CancelledError):  # a second interrupt
-                    await self._end(loop)
+                    await self._clean_up(loop)
             kind = interrupt.InterruptedWait if wait.hits else asyncio.CancelledError
             raise kind(self._notice()) from None
         finally:
             self._waiters = self._waiters - {waiter}
+        if wait.hits and self._cancelled:  # the interrupt struck in the chain itself
+            raise interrupt.InterruptedWait(self._notice())
         return self._taken()
 
-    async def _end(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Cancel the chain and let it clean up."""
-        self.cancel()
-        if self._task is not None and self._task.get_loop() is loop and not self._task.done():
-            await asyncio.wait([self._task], timeout=_LAST_WORDS_S)
+    def end_for(self, waiter: asyncio.Future[None]) -> None:
+        """Cancel the chain with a waiter that is cancelled, if nobody else waits."""
+        if self._waiters == {waiter}:
+            self.cancel()
+
+    async def _clean_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let a cancelled chain clean up, as long as that does not take long."""
+        if not self.done():
+            waiter = _Waiter(loop, None)
+            self._waiters = {*self._waiters, waiter}
+            await asyncio.wait([waiter], timeout=_LAST_WORDS_S)
+            self._waiters = self._waiters - {waiter}
 
     def _notice(self) -> str:
         state = "was cancelled" if self.done() else "was told to stop and has not ended yet"
@@ -276,40 +285,9 @@ class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
         """Seconds since the call started; 0 before."""
         return 0.0 if self._started_s is None else time.monotonic() - self._started_s
 
-    # -- being a coroutine ---------------------------------------------------------------------
-
-    def send(self, value: Any) -> Any:
-        """Drive the call as asyncio drives a coroutine."""
-        return self._iterator().send(value)
-
-    def throw(
-        self,
-        kind: Any,
-        value: Any = None,
-        traceback: TracebackType | None = None,
-    ) -> Any:
-        """Raise an error where the call waits, as asyncio does to cancel."""
-        error = kind if value is None else value
-        if traceback is not None:
-            error = error.with_traceback(traceback)
-        return self._iterator().throw(error)
-
-    def close(self) -> None:
-        """End a call that was not awaited to its end, as for a coroutine."""
-        iterator = self._iterators.pop(_driver(), None) if self._iterators else None
-        if iterator is not None:
-            iterator.close()
-        elif self._started_s is None:
+    def _abandon(self) -> None:
+        if self._started_s is None:
             self.cancel()
-
-    def _iterator(self) -> Any:
-        if self._iterators is None:
-            self._iterators = weakref.WeakKeyDictionary()
-        driver = _driver()
-        iterator = self._iterators.get(driver)
-        if iterator is None:
-            iterator = self._iterators[driver] = self._coroutine()
-        return iterator
 
     # -- being shown ---------------------------------------------------------------------------
 
@@ -338,25 +316,37 @@ class Call(ForgottenAwait, collections.abc.Coroutine[Any, Any, T], Generic[T]):
         outcome.start.run(print, note, file=sys.stderr)  # so that it lands below its own cell
 
 
+class _Waiter(asyncio.Future[None]):
+    """Wait for a call; the last waiter that is cancelled takes the chain with it.
+
+    Args:
+        loop: The waiter's loop.
+        call: The call that is taken along; None where it is left alone.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, call: Call[Any] | None) -> None:
+        super().__init__(loop=loop)
+        self._call = call
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel the waiter, and the chain at once: one turn of the loop can be long."""
+        if self._call is not None and not self.done():
+            self._call.end_for(self)
+        return super().cancel(msg=msg)
+
+
 def _wake(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
 
 
-class _NoTask:
-    """Stand for whoever drives a call by hand."""
-
-
-_BY_HAND = _NoTask()
-
-
-def _driver() -> Any:
-    running = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in `_release`
-    return (asyncio.current_task(running) if running is not None else None) or _BY_HAND
-
-
 def call_of(
-    kind: Kind, name: str, fn: Callable[..., Awaitable[T]], inputs: dict[str, Any]
+    kind: Kind,
+    name: str,
+    fn: Callable[..., Awaitable[T]],
+    inputs: dict[str, Any],
+    *,
+    subject: object = None,
 ) -> Call[T]:
     """Make a call of a step, started at once where a cell's code makes it.
 
@@ -365,9 +355,10 @@ def call_of(
         name: Whose step it is.
         fn: The step itself, called as ``fn(**inputs)``.
         inputs: Its arguments by name.
+        subject: The object whose step it is.
     """
     call: Call[T] = Call(name)
-    call.carry(traced(kind, name, fn, inputs, call=weakref.ref(call)))
+    call.carry(traced(kind, name, fn, inputs, subject=subject, call=weakref.ref(call)))
     if cells.in_kernel() and current_span() is None:
         loop = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in `_release`
         cell = cells.calling_cell() if loop is not None else None

@@ -70,7 +70,7 @@ def background(busy: bool) -> None:
 
 
 def keep_output(context: contextvars.Context) -> None:
-    """Let what runs in a Context print and display in the cell that runs now, also later."""
+    """Let what runs in a Context keep the cell that runs now for its output."""
     if _shell is not None:
         _shell.keep_output(context)
 

@@ -34,6 +34,7 @@ Way: TypeAlias = Literal["pump", "re-registered", "native", "none"]
 # A page that was reloaded asks the last two before it shows any widget.
 _SERVED = {"comm_open", "comm_msg", "comm_close", "comm_info_request", "kernel_info_request"}
 _ROUTE = "_reply_subshell_for"
+_NO_VARIABLES = Context()
 
 
 @functools.lru_cache(maxsize=1)
@@ -62,8 +63,9 @@ def how(kernel: Kernel | None) -> Way:
 def serving(kernel: Kernel | None) -> Generator[None]:
     """Have widget messages served while the block lasts, also while a cell runs.
 
-    Uses may nest, overlap and end in any order; the last one restores the kernel. Messages that
-    waited before the first one are served too on ipykernel 6, on 7.0 to 7.3 after the cell.
+    Uses may nest, overlap and end in any order; the kernel is restored in the loop's turn after the
+    last one, so that many short waits in a row cost little. Messages that waited before the first
+    one are served too on ipykernel 6, on 7.0 to 7.3 after the cell.
     Nothing is done where `how` says ``"native"`` or ``"none"``, nor off the kernel's own loop.
 
     Args:
@@ -73,15 +75,11 @@ def serving(kernel: Kernel | None) -> Generator[None]:
     if pump is None or events._get_running_loop() is not pump.loop:
         yield
         return
-    pump.uses += 1
+    pump.begin()
     try:
-        if pump.uses == 1:
-            pump.open()
         yield
     finally:
-        pump.uses -= 1
-        if not pump.uses:
-            pump.tap.close()
+        pump.end()
 
 
 @contextlib.contextmanager
@@ -120,15 +118,31 @@ class _Pump:
 
     def __init__(self, kernel: Any) -> None:
         self.loop = kernel.io_loop.asyncio_loop
-        self.uses, self.tap = 0, contextlib.ExitStack()
+        self._uses, self._is_open, self._taps = 0, False, contextlib.ExitStack()
         self._kernel = kernel
         self._incoming, self._outgoing, self._queue = _shell(kernel)
         self._tasks: set[asyncio.Task[None]] = set()
         self._speaker: Any = None  # the message in whose name output goes now
         self._before: Any = None  # in whose name it went before
 
-    def open(self) -> None:
-        self.tap.enter_context(_tap(self._incoming, self._takes))
+    def begin(self) -> None:
+        self._uses += 1
+        if not self._is_open:
+            self._open()
+
+    def end(self) -> None:
+        self._uses -= 1
+        if not self._uses:
+            self.loop.call_soon(self._close, context=_NO_VARIABLES)
+
+    def _close(self) -> None:
+        if self._is_open and not self._uses:
+            self._is_open = False
+            self._taps.close()
+
+    def _open(self) -> None:
+        self._is_open = True
+        self._taps.enter_context(_tap(self._incoming, self._takes))
         for _ in range(self._queue.qsize() if self._queue else 0):
             item = self._queue.get_nowait()
             if not self._takes(item[-1][0] if item[-1] else []):

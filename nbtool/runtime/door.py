@@ -23,7 +23,7 @@ from asyncio import events
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nbtool.errors import LoopClosedError, LoopError, NestedLoopError, WrongLoopError
-from nbtool.runtime import interrupt, parked, rehearsal, threads
+from nbtool.runtime import forking, interrupt, parked, rehearsal, threads
 from nbtool.runtime.outcome import Outcome, guarded
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LAST_WORDS_S = 1.0  # how long an interrupted chain may take to clean up
-_LOOK_S = 0.5  # how often a thread that waits looks whether the other loop still exists
+_LOOK_S = 0.2  # how often a thread that waits looks whether it still should
 
 
 @dataclasses.dataclass(slots=True)
@@ -117,8 +117,12 @@ def _check(awaitable: Any) -> asyncio.AbstractEventLoop | None:
     if not asyncio.isfuture(awaitable):
         return None
     loop = awaitable.get_loop()
-    if loop.is_closed() and not awaitable.done():
+    if awaitable.done():
+        return loop
+    if loop.is_closed():
         raise _ended(awaitable)
+    if forking.stands_still(loop):
+        raise forking.refused(awaitable)
     return loop
 
 
@@ -175,9 +179,8 @@ def _wait_parked(
     """Park this stack until the awaitable is done, while the loop below goes on."""
     __tracebackhide__ = True
     task = loop.create_task(guarded(awaitable, timeout_s))
-    wait = interrupt.Wait(loop, task.cancel)
     struck: BaseException | None = None
-    with interrupt.foreground(wait):
+    with interrupt.Wait(loop, task.cancel) as wait:
         try:
             parked.park_until(loop, task, frame)
         except (KeyboardInterrupt, SystemExit) as error:  # raised by some handle of the loop
@@ -242,7 +245,7 @@ def _wait_elsewhere(
         try:
             loop.call_soon_threadsafe(start, context=context)
             outcome = _taken(done, loop)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, asyncio.CancelledError):
             with contextlib.suppress(BaseException):  # we are leaving with the interrupt anyway
                 loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
                 done.result(_LAST_WORDS_S)
@@ -275,12 +278,19 @@ def _standing_still() -> Generator[contextvars.Context]:
 def _taken(
     done: concurrent.futures.Future[Outcome[T] | None], loop: asyncio.AbstractEventLoop
 ) -> Outcome[T] | None:
+    running = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in `run`
+    task = asyncio.current_task(running) if running is not None else None
+    requests = task.cancelling() if task is not None else 0
     while True:
         try:
             return done.result(_LOOK_S)
         except TimeoutError:
             if loop.is_closed() and not done.done():
                 raise LoopClosedError from None
+            # Under `asyncio.run` Ctrl-C raises nothing: it cancels the main task, whose loop is
+            # the one that stands still.
+            if task is not None and task.cancelling() > requests:
+                raise asyncio.CancelledError from None
 
 
 async def _without_slot(job: Job, chain: Awaitable[Outcome[T]]) -> Outcome[T]:

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from nbtool.errors import LoopError
-
-
-class CallNotAwaitedError(LoopError, AttributeError, TypeError):
-    """Say that a call was used where its result was meant."""
-
-    code = "call_not_awaited"
+from nbtool.errors import CallNotAwaitedError
 
 
 class ForgottenAwait:

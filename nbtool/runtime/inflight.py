@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nbtool.runtime import cells
+from nbtool.runtime import cells, forking
 
 if TYPE_CHECKING:
     from nbtool.runtime.call import Call
 
 _calls: dict[int, Call[Any]] = {}  # by identity; keeps a call alive whose handle was dropped
+forking.in_child(_calls.clear)  # those of the parent
 
 
 def add(call: Call[Any]) -> None:

@@ -18,21 +18,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import importlib
 import inspect
 import signal
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from nbtool.errors import LoopError
-from nbtool.runtime import cells, parked
+from nbtool.errors import ChainExitedError
+from nbtool.runtime import cells, forking, parked
 from nbtool.runtime.outcome import guarded, root_task
 from nbtool.tracing.boundary import current_span, traced, traced_inline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
     from types import FrameType
 
 # What signal.py wraps: turning handlers into enums would cost 3 us a call.
@@ -55,12 +54,6 @@ class InterruptedWait(asyncio.CancelledError):
 
     def _render_traceback_(self) -> list[str]:
         return [f"KeyboardInterrupt: {self}"]
-
-
-class ChainExitedError(LoopError):
-    """Say in a task of a kernel that a chain called ``sys.exit()``."""
-
-    code = "chain_exited"
 
 
 def as_task_may_raise(error: BaseException) -> BaseException:
@@ -87,51 +80,63 @@ def _is_guarded() -> bool:
     return frame is not None
 
 
-@dataclasses.dataclass(slots=True, eq=False)
 class Wait:
-    """A wait for a chain.
+    """Let interrupts end a wait for a chain, while a ``with`` block of it lasts.
 
-    Attributes:
+    Nothing is done outside a kernel, off the main thread (signals arrive there), or inside a
+    chain.
+
+    Args:
         loop: The loop that drives the chain.
         cancel: Cancels what is waited for; called on that loop.
         passes_on: Whether the handler that was there before shall act instead: a kernel's own one
             ends the ``await`` of a cell.
-        is_cells: Whether a cell itself waits, and no task of it; found by `foreground`.
+
+    Attributes:
+        is_cells: Whether a cell itself waits, and no task of it.
         hits: How many interrupts have struck since the cell began to wait.
     """
 
-    loop: asyncio.AbstractEventLoop
-    cancel: Callable[[], object]
-    passes_on: bool = False
-    is_cells: bool = False
-    hits: int = 0
+    # No generator makes this a context manager, for each synchronous call in a cell is one.
+    __slots__ = ("_serving", "cancel", "hits", "is_cells", "loop", "passes_on")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        cancel: Callable[[], object],
+        passes_on: bool = False,
+    ) -> None:
+        self.loop, self.cancel, self.passes_on = loop, cancel, passes_on
+        self.is_cells = False
+        self.hits = 0
+        self._serving: contextlib.AbstractContextManager[None] | None = None
+
+    def __enter__(self) -> Self:
+        if not cells.in_kernel() or not _is_main_thread() or current_span() is not None:
+            return self
+        self.is_cells = cells.is_below()
+        _install()
+        _waits.append(self)
+        self._serving = cells.waiting()
+        self._serving.__enter__()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._serving is None:
+            return
+        self._serving.__exit__(None, None, None)
+        _waits.remove(self)
+        if not _waits:
+            _restore()
 
 
 _waits: list[Wait] = []
 _previous: Any = None
+forking.in_child(_waits.clear)
 
 
-@contextlib.contextmanager
-def foreground(wait: Wait) -> Generator[Wait]:
-    """Let interrupts end this wait while the block lasts.
-
-    Nothing is done outside a kernel, off the main thread (signals arrive there), or inside a
-    chain.
-    """
-    is_main = threading.current_thread() is threading.main_thread()
-    if not cells.in_kernel() or not is_main or current_span() is not None:
-        yield wait
-        return
-    wait.is_cells = cells.is_below()
-    _install()
-    _waits.append(wait)
-    try:
-        with cells.waiting():
-            yield wait
-    finally:
-        _waits.remove(wait)
-        if not _waits:
-            _restore()
+def _is_main_thread() -> bool:
+    return threading.get_ident() == threading.main_thread().ident
 
 
 def watch() -> None:
@@ -139,7 +144,7 @@ def watch() -> None:
 
     The kernel puts back its own handler then.
     """
-    if cells.in_kernel() and threading.current_thread() is threading.main_thread():
+    if cells.in_kernel() and _is_main_thread():
         _install()
 
 
@@ -173,14 +178,23 @@ def _on_sigint(number: int, frame: FrameType | None) -> None:
     if any(wait.hits > 1 for wait in of_cell) and parked.is_stepping(frame):
         raise KeyboardInterrupt  # it goes to the oldest parked caller, not to the kernel's loop
     _end_waits(of_cell)
-    if not of_cell or _previous is not signal.default_int_handler:
+    is_left = any(wait.passes_on for wait in of_cell) and not _is_plain()
+    if not of_cell or is_left:
         _pass_on(number, frame)
 
 
 def _end_waits(of_cell: list[Wait]) -> None:
     for wait in of_cell:
-        if not wait.passes_on or _previous is signal.default_int_handler:
-            wait.loop.call_soon_threadsafe(wait.cancel)
+        if not wait.passes_on or _is_plain():
+            # At once, as asyncio's own handler does: tasks that have not begun never begin then,
+            # while in a callback it would be behind all that they do.
+            wait.cancel()
+            wait.loop.call_soon_threadsafe(_nothing)
+
+
+def _is_plain() -> bool:
+    """Tell whether the handler before ours raises where it strikes, which would break a wait."""
+    return _previous is signal.default_int_handler
 
 
 def _pass_on(number: int, frame: FrameType | None) -> None:

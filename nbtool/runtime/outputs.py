@@ -79,7 +79,7 @@ _home: ContextVar[_Home | None] = ContextVar("nbtool_output_home", default=None)
 
 
 def keeper(shell: Any) -> Callable[[Context], None]:
-    """Return what makes a Context keep the cell that runs now as the home of its output.
+    """Return what lets a Context keep the cell that runs now for its output.
 
     Args:
         shell: IPython's shell in a kernel.
@@ -106,7 +106,7 @@ def keeper(shell: Any) -> Callable[[Context], None]:
 
 
 def release(shell: Any) -> None:
-    """Undo what a `keeper` has changed: output of chains goes where the kernel sends it."""
+    """Undo what a `keeper` has changed."""
     for owner in (shell.display_pub, sys.stdout, sys.stderr):
         for name, value in list(vars(owner).items()):
             if isinstance(value, _Routed):

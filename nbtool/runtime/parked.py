@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import sys
+import threading
 from asyncio import events, tasks
 from asyncio.base_events import MAXIMUM_SELECT_TIMEOUT
 from collections import deque
@@ -67,9 +68,18 @@ def park_until(
             f"Cannot wait here for {future!r}: {loop!r} does not run below this call.",
             hint="Call it from a task or a callback of that loop, or use `await`.",
         )
-    if loop not in _parkings:
-        _parkings[loop] = _Parking(loop)
-    _parkings[loop].park(future, _owed(frame))
+    parking = _parkings.get(loop)
+    if parking is None or parking.thread != threading.get_ident():
+        parking = _new_parking(loop)
+    parking.park(future, _owed(frame))
+
+
+def _new_parking(loop: Any) -> _Parking:
+    for other in list(_parkings.values()):  # a loop may be stopped and closed without a last turn
+        if other.loop.is_closed():
+            other.end()
+    parking = _parkings[loop] = _Parking(loop)
+    return parking
 
 
 def parked_count(loop: asyncio.AbstractEventLoop) -> int:
@@ -98,7 +108,7 @@ class _Caller:
         self.future.add_done_callback(self.wake)
         if self.task is not None:
             tasks._leave_task(self.parking.loop, self.task)
-            self.was_cancelled = self.task._must_cancel
+            self.was_cancelled = False
             self.cancel_task = self.task.cancel
             # On the one instance, as long as it is parked: to the task it looks as if it ran, so
             # it would only note the request and deliver it at its next await.
@@ -114,7 +124,7 @@ class _Caller:
         self.parking.awake.append(self)
 
     def pass_cancel_on(self) -> None:
-        """Cancel by a method that was bound before, e.g. ``call_later(1, task.cancel)``."""
+        """Cancel by a request from before, or by a method bound then: ``call_later(1, cancel)``."""
         if self.task is not None and self.task._must_cancel and not self.was_cancelled:
             # The request stands, so the task meets it once more at its next await.
             self.was_cancelled = True
@@ -125,16 +135,18 @@ class _Caller:
 
 
 class _Parking:
-    """The parked calls of one loop; there is one while any call is parked or home is lent."""
+    """The parked calls of one loop; it lasts until a turn of home in which none is parked."""
 
     def __init__(self, loop: Any) -> None:
         self.loop = loop
+        self.thread = threading.get_ident()
         self.callers: list[_Caller] = []  # oldest first
         self.awake: deque[_Caller] = deque()  # those whose future is done
         self.contexts: Any = None  # a task's copy of its context, where it was in use
         self.lender: Any = None  # home's greenlet, while it is lent
         self.lending: Any = None  # the handle that will lend home, while it is queued
-        self.spare: Any = None  # a runner between two turns
+        self.spare: Any = None  # a runner that waits for its next turn
+        self.ending: Any = None  # the handle that will end the spare one, while it is queued
         self.spawner, self.spawned = None, None  # a stack that starts runners; the next of them
         self.moving: Any = None  # the stack that is meant to move
 
@@ -167,18 +179,39 @@ class _Parking:
     def _go_on_at_home(self, owed: int) -> None:
         """Prepare the queue and the rest for home, which moves again from here on."""
         ready = self.loop._ready
-        nothing = events.Handle(bool, (), self.loop, Context())
         if self.callers:  # so home takes what it is owed, all of it nothing, and is lent again
-            self.lending = events.Handle(self._lend, (), self.loop, Context())
+            self.lending = self._handle(self._lend)
             ready.appendleft(self.lending)
-            ready.extendleft([nothing] * owed)
+            ready.extendleft([self._handle(bool)] * owed)
             return
-        ready.extend([nothing] * (owed - len(ready)))
-        for idle in (self.spare, self.spawner):
-            if idle is not None:
-                self.moving, idle.parent = idle, greenlet.getcurrent()
-                idle.throw()
-        del _parkings[self.loop]
+        if owed > len(ready):
+            ready.extend([self._handle(bool)] * (owed - len(ready)))
+        if self.loop._stopping:  # there may be no further turn
+            self.end()
+        elif self.ending is None:
+            # Not at once: code that waits for one call after the other, as a cell does, would
+            # pay for a new stack each time, which is as much as all the rest.
+            self.ending = self._handle(self.end)
+            ready.append(self.ending)
+
+    def end(self) -> None:
+        """End the idle stacks, unless somebody is parked again by now."""
+        self.ending = None
+        if self.callers or self.lender is not None:
+            return
+        if self.thread == threading.get_ident():
+            for idle in (self.spare, self.spawner):
+                if idle is not None:
+                    self.moving, idle.parent = idle, greenlet.getcurrent()
+                    idle.throw()
+        # Only their own thread can end them: if the loop was stopped there before this turn came,
+        # they stay until that thread ends.
+        self.spare = self.spawner = self.moving = None
+        if _parkings.get(self.loop) is self:
+            del _parkings[self.loop]
+
+    def _handle(self, callback: Any) -> Any:
+        return events.Handle(callback, (), self.loop, Context())
 
     def _let_a_runner_move(self, *, from_home: bool) -> None:
         runner, self.spare = self.spare, None
@@ -207,6 +240,8 @@ class _Parking:
         while True:
             try:
                 brought = (pass_on(*brought),)
+            except greenlet.GreenletExit:
+                raise
             except BaseException as exc:
                 if self.moving is me or self.moving.dead:
                     raise
@@ -225,7 +260,7 @@ class _Parking:
             except BaseException:  # KeyboardInterrupt, SystemExit, or what the selector raised
                 self.moving = me.parent = self.callers[0].stack if self.callers else self.lender
                 raise
-            if self.spare is not None or len(self.callers) == (stack is not self.lender):
+            if self.spare is not None:
                 self.moving = me.parent = stack  # it goes on when this greenlet ends
                 return
             self.spare = me
@@ -238,7 +273,8 @@ class _Parking:
             unwinding = self.loop._stopping and self._unwind()
             if self.lender is not None and not unwinding and (turned or not self.callers):
                 return self.lender
-            self._poll()
+            if turned:  # else whoever called the handle that parked, or lends, has just done so
+                self._poll()
             self._call_ready()
             for caller in self.callers:
                 caller.pass_cancel_on()

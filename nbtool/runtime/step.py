@@ -55,7 +55,7 @@ class Step:
         __tracebackhide__ = True  # IPython and pytest leave such frames out
         if self.runs_inline:
             fn, inputs = bound(self.forward, args, kwargs)
-            return traced_inline(self.span_kind, self.span_name, fn, inputs)
+            return traced_inline(self.span_kind, self.span_name, fn, inputs, subject=self)
         return run(self.acall(*args, **kwargs))
 
     @marked_as_coroutine_function
@@ -67,7 +67,7 @@ class Step:
         """
         described = self.aforward if _is_own(self, "aforward") else self.forward
         fn, inputs = bound(self.aforward, args, kwargs, like=described)
-        return call_of(self.span_kind, self.span_name, fn, inputs)
+        return call_of(self.span_kind, self.span_name, fn, inputs, subject=self)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Do the step's work synchronously; by default, wait for ``aforward``."""
@@ -84,7 +84,8 @@ class Step:
 
 
 def _is_own(step: Step, method: str) -> bool:
-    return getattr(type(step), method) is not getattr(Step, method) or method in vars(step)
+    own = getattr(type(step), method)  # `Module` wraps the default, which stays the default
+    return getattr(own, "__wrapped__", own) is not getattr(Step, method) or method in vars(step)
 
 
 def bound(

@@ -25,6 +25,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nbtool.configuration import settings
+from nbtool.ownership import refuse_where
+from nbtool.runtime import forking
 from nbtool.runtime.variables import copy_changed
 
 if TYPE_CHECKING:
@@ -232,6 +234,9 @@ def current_job() -> Job | None:
     return _here.job
 
 
+refuse_where(lambda: _here.job is not None, "a worker thread of a running call")
+
+
 class _Worker(threading.Thread):
     """Run jobs one after another; end when there is none for a while."""
 
@@ -360,5 +365,4 @@ def _forget_threads() -> None:
     _loop_threads.clear()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forget_threads)
+forking.in_child(_forget_threads)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, cast, get_args, get_origin
 
 from nbtool.signatures.annotations import type_text
 from nbtool.signatures.fields import is_untyped
@@ -37,15 +38,19 @@ def with_defaults(signature: type[Signature], inputs: Mapping[str, Any]) -> dict
     return filled
 
 
-def validate_inputs(signature: type[Signature], inputs: Mapping[str, Any]) -> list[str]:
+def validate_inputs(
+    signature: type[Signature], inputs: Mapping[str, Any], *, types: bool = True
+) -> list[str]:
     """Say what looks wrong about the inputs of a call; none of it need stop the call.
 
     Types are compared as pydantic does without `strict`: ``"1"`` is an int. None, iterators
-    (looking would use them up) and fields without a type are taken as they come.
+    (looking would use them up) and fields without a type are taken as they come, and so is a list
+    of texts where a text is expected. A field that may be None need not be given.
 
     Args:
         signature: The signature of the call.
         inputs: Values by name of the field, before or after `with_defaults`.
+        types: Whether to look at the values too, and not at the names alone.
 
     Returns:
         A sentence for the names that are not expected, one for those that are missing, and one
@@ -56,7 +61,11 @@ def validate_inputs(signature: type[Signature], inputs: Mapping[str, Any]) -> li
     """
     fields = signature.input_fields
     extra = [name for name in inputs if name not in fields]
-    missing = [name for name, field in fields.items() if name not in inputs and field.is_required()]
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in inputs and field.is_required() and not _may_be_none(field.annotation)
+    ]
     found: list[str] = []
     if extra:
         found.append(
@@ -72,7 +81,7 @@ def validate_inputs(signature: type[Signature], inputs: Mapping[str, Any]) -> li
         f"Type mismatch for field '{name}': expected {type_text(field.annotation)} based on "
         f"given Signature, but the provided value is incompatible: {_shown(inputs[name])}."
         for name, field in fields.items()
-        if name in inputs and not _fits(inputs[name], field)
+        if types and name in inputs and not _fits(inputs[name], field)
     ]
     return found
 
@@ -84,6 +93,8 @@ def _fits(value: Any, field: FieldInfo) -> bool:
     # The usual case costs no adapter; isinstance() would raise for Any and for protocols.
     if type_ in type(value).__mro__ and not field.metadata:
         return True
+    if type_ is str and isinstance(value, list):  # passages, say: a prompt shows them all
+        return all(isinstance(item, str) for item in cast("list[Any]", value))
     adapter = _adapter(type_, tuple(field.metadata))
     if adapter is None:
         return True
@@ -92,6 +103,11 @@ def _fits(value: Any, field: FieldInfo) -> bool:
     except Exception:  # noqa: BLE001 - a validator is the user's code; it must not end the call
         return False
     return True
+
+
+def _may_be_none(annotation: Any) -> bool:
+    is_union = get_origin(annotation) in (Union, UnionType)
+    return annotation is NoneType or (is_union and NoneType in get_args(annotation))
 
 
 def _shown(value: Any) -> str:

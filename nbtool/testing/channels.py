@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from nbtool.testing.cells import Message
 
-Channel: TypeAlias = Literal["shell", "control", "iopub"]
+Channel: TypeAlias = Literal["shell", "control", "iopub", "stdin"]
 
-_CHANNELS: tuple[Channel, ...] = ("iopub", "shell", "control")
+_CHANNELS: tuple[Channel, ...] = ("iopub", "shell", "control", "stdin")
 
 
 class Channels:
@@ -70,6 +70,8 @@ class Channels:
             kind = zmq.SUB if channel == "iopub" else zmq.DEALER
             connection = self._context.socket(kind)
             connection.linger = 0
+            # One name on all channels: a kernel asks for input whoever sent the cell, by its name.
+            connection.identity = self._session.bsession
             connection.rcvhwm = 0  # what a test asserts on must not be dropped
             separator = "ipc://{ip}-{port}" if by_file else "tcp://{ip}:{port}"
             connection.connect(separator.format(ip=ports["ip"], port=ports[f"{channel}_port"]))
@@ -90,7 +92,7 @@ class Channels:
         Args:
             msg_type: As Jupyter's protocol names it, e.g. ``"comm_msg"``.
             content: The content that goes with that type.
-            channel: ``"shell"`` or ``"control"``.
+            channel: ``"shell"``, ``"control"`` or ``"stdin"``.
             header: Further fields of the header, e.g. a ``subshell_id``.
 
         Returns:

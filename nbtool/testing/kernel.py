@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -65,6 +66,7 @@ class Kernel:
         self._arguments = arguments
         self._cells = Cells()
         self._replies: dict[str, Message] = {}
+        self._answers: dict[str, deque[str]] = {}
         self._directory = tempfile.TemporaryDirectory(prefix="kernel-")
         self._starts = 0
         self._channels: Channels | None = None
@@ -135,7 +137,7 @@ class Kernel:
         self._greet(time.monotonic() + timeout_s)
         return self
 
-    def run(self, code: str, *, timeout_s: float = 30.0) -> CellResult:
+    def run(self, code: str, *, timeout_s: float = 30.0, answers: Sequence[str] = ()) -> CellResult:
         """Run one cell to its end.
 
         A cell that the kernel refuses because the one before it failed is sent again.
@@ -143,6 +145,7 @@ class Kernel:
         Args:
             code: Source of the cell.
             timeout_s: Longest wait, in seconds.
+            answers: What to type when it asks for input, in this order.
 
         Returns:
             Its outputs; an error in the cell is one of them.
@@ -153,17 +156,19 @@ class Kernel:
         """
         deadline_s = time.monotonic() + timeout_s
         while True:
-            cell = self.wait_for(self.submit(code), timeout_s=deadline_s - time.monotonic())
+            submitted = self.submit(code, answers=answers)
+            cell = self.wait_for(submitted, timeout_s=deadline_s - time.monotonic())
             if cell.status != "aborted":
                 return cell
             time.sleep(_ABORTING_S)
 
-    def submit(self, code: str, *, stop_on_error: bool = True) -> str:
+    def submit(self, code: str, *, stop_on_error: bool = True, answers: Sequence[str] = ()) -> str:
         """Send one cell and return at once, as Run All does.
 
         Args:
             code: Source of the cell.
             stop_on_error: An error in it makes the kernel refuse the cells queued behind it.
+            answers: What to type when it asks for input, in this order; then nothing.
 
         Returns:
             Id of the request, for `wait_for` and `outputs_of`.
@@ -173,11 +178,12 @@ class Kernel:
             "silent": False,
             "store_history": True,
             "user_expressions": {},
-            "allow_stdin": False,
+            "allow_stdin": bool(answers),
             "stop_on_error": stop_on_error,
         }
         msg_id = self.send("execute_request", content)
         self._cells.of(msg_id).code = code
+        self._answers[msg_id] = deque(answers)
         return msg_id
 
     def wait_for(self, msg_id: str, *, timeout_s: float = 30.0) -> CellResult:
@@ -373,6 +379,10 @@ class Kernel:
             self.messages.append(message)
             if channel == "iopub":
                 self._cells.add_output(message)
+            elif channel == "stdin":
+                waiting = self._answers[message["parent_header"]["msg_id"]]
+                answer = waiting.popleft() if waiting else ""
+                self._channels.send("input_reply", {"value": answer}, channel="stdin")
             else:
                 self._replies[message["parent_header"]["msg_id"]] = message
                 self._cells.add_reply(message)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from asyncio import CancelledError
+from asyncio import CancelledError, events
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from nbtool.errors import LoopError
+from nbtool.ownership import refuse_where
 from nbtool.tracing.span import Kind, Run, Span
 
 if TYPE_CHECKING:
@@ -51,6 +52,14 @@ _process_wide: tuple[Instrument, ...] = ()
 def current_span() -> Span | None:
     """Return the step that the calling code is part of, if any."""
     return _current.get()
+
+
+def _is_in_task_of_a_call() -> bool:
+    running = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the public form raises where there is none
+    return running is not None and _current.get() is not None
+
+
+refuse_where(_is_in_task_of_a_call, "a task of a running call")
 
 
 def install(instrument: Instrument) -> None:
@@ -93,6 +102,7 @@ async def traced(
     fn: Callable[..., Awaitable[T]],
     inputs: dict[str, Any],
     *,
+    subject: object = None,
     call: weakref.ref[Announced] | None = None,
 ) -> T:
     """Run one step of a call inside a span of its own.
@@ -102,6 +112,8 @@ async def traced(
         name: Whose step it is.
         fn: The step itself, called as ``fn(**inputs)``.
         inputs: Its arguments by name.
+        subject: The object whose step it is. Such a step has a span even where nobody watches:
+            history and usage are found through it.
         call: Told which span was opened; held weakly, for it holds this coroutine.
 
     Returns:
@@ -117,10 +129,10 @@ async def traced(
         run = parent.run
     else:
         scoped = _scoped.get()
-        if not scoped and not _process_wide:
+        if not scoped and not _process_wide and subject is None:
             return await fn(**inputs)
         run = Run(scoped)
-    span = Span(run, parent, kind, name, inputs)
+    span = Span(run, parent, kind, name, inputs, subject)
     if call is not None and (announced := call()) is not None:
         announced.span = span
     token = _current.set(span)
@@ -138,13 +150,22 @@ async def traced(
         return output
     finally:
         span.end_s = time.perf_counter()
-        with contextlib.suppress(ValueError):  # a coroutine may be closed in another Context
+        try:  # noqa: SIM105 - a `with` would cost a third of the boundary
             _current.reset(token)
+        except ValueError:  # a coroutine may be closed in another Context
+            pass
         if _process_wide or run.instruments:
             _tell_closed(span)
 
 
-def traced_inline(kind: Kind, name: str, fn: Callable[..., T], inputs: dict[str, Any]) -> T:
+def traced_inline(
+    kind: Kind,
+    name: str,
+    fn: Callable[..., T],
+    inputs: dict[str, Any],
+    *,
+    subject: object = None,
+) -> T:
     """Run a synchronous step in a span, on the caller's own stack and without a loop.
 
     The body waits for nothing, so `traced` runs through in one go; pdb, signals, sqlite
@@ -155,6 +176,7 @@ def traced_inline(kind: Kind, name: str, fn: Callable[..., T], inputs: dict[str,
         name: Whose step it is.
         fn: The step itself, called as ``fn(**inputs)``.
         inputs: Its arguments by name.
+        subject: As for `traced`.
 
     Returns:
         What `fn` returned.
@@ -165,7 +187,7 @@ def traced_inline(kind: Kind, name: str, fn: Callable[..., T], inputs: dict[str,
         __tracebackhide__ = True
         return fn(**given)
 
-    step = traced(kind, name, body, inputs)
+    step = traced(kind, name, body, inputs, subject=subject)
     try:
         step.send(None)
     except StopIteration as end:

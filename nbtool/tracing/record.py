@@ -168,7 +168,7 @@ class SpanRecord:
         if span.attributes:
             self._attributes = snapshot(span.attributes, meter)
         if span.usage:
-            self.usage = dict(span.usage)
+            self.usage = {n: c for n, c in span.usage.items() if type(c) is int}
         self.cost_usd = span.cost_usd
         self._arrived = None
         if span.error is not None:

@@ -7,6 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nbtool.tracing.boundary import Instrument
     from nbtool.tracing.record import SpanRecord
 
@@ -45,7 +47,9 @@ class Run:
 
     def __init__(self, instruments: tuple[Instrument, ...] = ()) -> None:
         self.instruments = instruments
-        self.wants_tokens = any(getattr(i, "wants_tokens", False) for i in instruments)
+        self.wants_tokens = bool(instruments) and any(
+            getattr(i, "wants_tokens", False) for i in instruments
+        )
 
 
 class Span:
@@ -60,12 +64,13 @@ class Span:
         run: Shared by all spans of the root call.
         kind: What sort of step it is.
         name: Whose step it is, e.g. a class or tool name.
+        subject: The object whose step it is: a module, LM, tool or adapter; None for functions.
         inputs: Arguments by name.
         start_s: `time.perf_counter` at opening.
         end_s: The same at closing; None while it runs.
         output: What the step returned.
         error: What the step raised.
-        usage: Token counts as the provider names them, e.g. ``prompt_tokens``.
+        usage: Token counts as the provider names them, e.g. ``prompt_tokens``, and its details.
         cost_usd: Price of this step's own request; None where unknown.
         attributes: Further facts, JSON-like, e.g. ``{"model": "openai/gpt-4o-mini"}``.
         arrived: Text of the answer so far, in pieces, while an LM streams.
@@ -74,27 +79,41 @@ class Span:
 
     __slots__ = (
         "arrived", "attributes", "cost_usd", "end_s", "error", "id", "inputs", "kind", "name",
-        "output", "parent", "record", "run", "start_s", "usage",
+        "output", "parent", "record", "run", "start_s", "subject", "usage",
     )  # fmt: skip
 
     def __init__(
-        self, run: Run, parent: Span | None, kind: Kind, name: str, inputs: dict[str, Any]
+        self,
+        run: Run,
+        parent: Span | None,
+        kind: Kind,
+        name: str,
+        inputs: dict[str, Any],
+        subject: object = None,
     ) -> None:
         self.id = _next_id()
         self.run = run
         self.parent = parent
         self.kind: Kind = kind
         self.name = name
+        self.subject = subject
         self.inputs = inputs
         self.start_s = time.perf_counter()
         self.end_s: float | None = None
         self.output: Any = None
         self.error: BaseException | None = None
-        self.usage: dict[str, int] | None = None
+        self.usage: dict[str, Any] | None = None
         self.cost_usd: float | None = None
         self.attributes: dict[str, Any] | None = None
         self.arrived: list[str] | None = None
         self.record: SpanRecord | None = None
+
+    def ancestors(self) -> Iterator[Span]:
+        """Give the steps that this one is part of, the nearest first."""
+        above = self.parent
+        while above is not None:
+            yield above
+            above = above.parent
 
     def annotate(self, **attributes: Any) -> None:
         """Add facts to the step, JSON-like values by name."""

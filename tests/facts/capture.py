@@ -44,6 +44,7 @@ def look():
     part.rename(file)
 """
 
+_SYNC = "from look import look\nlook()"
 _ASYNC = "from look import look\nimport asyncio\nasync def main():\n    look()\n"
 
 _UVICORN = """\
@@ -123,8 +124,7 @@ def _finish(command: Sequence[str], folder: Path) -> None:
 def _cell(python: Path, source: str, folder: Path) -> None:
     paths = [CHECKOUT, folder]
     with Kernel(python, import_from=paths, env={"FACTS_FILE": str(_file(folder))}) as kernel:
-        kernel.run("import asyncio\nfrom look import look", timeout_s=_LIMIT_S)
-        cell = kernel.run(source)
+        cell = kernel.run(f"import asyncio\n{source}", timeout_s=_LIMIT_S)
     if cell.status != "ok":
         sys.exit(f"The cell failed:\n{cell.traceback}")
 
@@ -212,18 +212,24 @@ PLACES = {
     "uvicorn": Place("a request to uvicorn", _UVICORN, _program, "marimo"),
     "marimo": Place("a cell, marimo export html app.py", _MARIMO, _marimo, "marimo"),
     "nest_asyncio": Place(
-        "a cell after nest_asyncio.apply()",
-        "import nest_asyncio\nnest_asyncio.apply()\nlook()",
+        "a cell after nest_asyncio.apply() and import nbtool",
+        "import nest_asyncio\nnest_asyncio.apply()\nfrom look import look\nlook()",
+        _cell,
+        "databricks",
+    ),
+    "nest_asyncio_after": Place(
+        "a cell after import nbtool and nest_asyncio.apply()",
+        "from look import look\nimport nest_asyncio\nnest_asyncio.apply()\nlook()",
         _cell,
         "databricks",
     ),
 }  # fmt: skip
 PLACES |= {
-    f"kernel_{name}_sync": Place("a cell without await", "look()", _cell, name) for name in KERNELS
+    f"kernel_{name}_sync": Place("a cell without await", _SYNC, _cell, name) for name in KERNELS
 }
 PLACES |= {
     f"kernel_{name}_await": Place(
-        "a cell with top-level await", "await asyncio.sleep(0)\nlook()", _cell, name
+        "a cell with top-level await", f"await asyncio.sleep(0)\n{_SYNC}", _cell, name
     )
     for name in KERNELS
 }

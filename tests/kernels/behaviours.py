@@ -51,12 +51,15 @@ BEHAVIOURS = {
     37: "a limit of 4, 100 modules nested 3 deep",
     38: "forward in the caller's thread: Ctrl-C stops blocking code",
 }
-_PLACES = ("newest", "ipykernel73", "databricks", "colab")
+_PLACES = ("newest", "python312", "python313", "ipykernel73", "databricks", "colab")
 _WORD = {"passed": "ok", "failed": "FAILED", "skipped": "not run", "xfailed": "xfail"}
 
 
 class Tables:
-    """Collect what the marked tests of a session gave, and print it."""
+    """Collect what the marked tests of a session gave, and print it.
+
+    With several processes each notes on its reports what a test proves, and the first one counts.
+    """
 
     def __init__(self) -> None:
         self._behaviours = defaultdict(Counter)
@@ -64,19 +67,24 @@ class Tables:
         self._figures = []
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item, call):
+    def pytest_runtest_makereport(self, item):
         report = yield
+        report.place = _place_of(item)
+        report.behaviours = [mark.args[0] for mark in item.iter_markers("behaviour")]
+        report.programs = [mark.args[0] for mark in item.iter_markers("program")]
+        return report
+
+    def pytest_runtest_logreport(self, report):
         if report.when == "call" or report.outcome != "passed":
             verdict = "xfailed" if hasattr(report, "wasxfail") else report.outcome
-            place = _place_of(item)
-            for mark in item.iter_markers("behaviour"):
-                self._behaviours[mark.args[0], place][verdict] += 1
-            for mark in item.iter_markers("program"):
-                self._programs[mark.args[0], place][verdict] += 1
+            for number in report.behaviours:
+                self._behaviours[number, report.place][verdict] += 1
+            for name in report.programs:
+                self._programs[name, report.place][verdict] += 1
         if report.when == "call":
-            shown = [f"{name}: {value}" for name, value in item.user_properties]
-            self._figures += [f"{item.name}  {', '.join(shown)}"] if shown else []
-        return report
+            shown = [f"{name}: {value}" for name, value in report.user_properties]
+            test = report.nodeid.partition("::")[2]
+            self._figures += [f"{test}  {', '.join(shown)}"] if shown else []
 
     def pytest_terminal_summary(self, terminalreporter):
         tables = {

@@ -21,7 +21,7 @@ from nbtool.testing.kernel import Kernel
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
 _asked_for = types.SimpleNamespace(all_of_them=False)
-KERNELS = ("newest", "ipykernel73", "databricks", "colab")
+KERNELS = ("newest", "python312", "python313", "ipykernel73", "databricks", "colab")
 if str(HERE) not in sys.path:
     sys.path.append(str(HERE))
 

@@ -35,7 +35,6 @@ CACHE = ROOT / ".cache" / "kernels"
 _MARKER = "environment.json"
 # Goes when pyproject.toml names it in the same words (the set below makes one of the two).
 _GREENLET = 'greenlet>=3.1; sys_platform != "emscripten"'
-_NEWEST_FIRST = ("3.14", "3.13", "3.12")
 _COMMAND_LIMIT_S = 1200.0
 
 
@@ -63,12 +62,13 @@ class Recipe:
     Attributes:
         requirements: Requirements as pip reads them.
         proof: Module that must be importable before the environment counts as made.
-        newest_python: Take the newest interpreter at hand instead of the one that runs this.
+        pythons: Versions of the interpreter, the first that is at hand; by default the one that
+            runs this.
     """
 
     requirements: tuple[str, ...]
     proof: str = "ipykernel"
-    newest_python: bool = False
+    pythons: tuple[str, ...] = ()
 
 
 RECIPES = {
@@ -88,8 +88,11 @@ RECIPES = {
             "ipywidgets==7.7.1",
             "anywidget==0.9.21",
         ),
-        newest_python=True,
+        pythons=("3.14", "3.13", "3.12", "3.11"),
     ),
+    "python312": Recipe(("ipykernel", "anywidget"), pythons=("3.12",)),
+    "python313": Recipe(("ipykernel", "anywidget"), pythons=("3.13",)),
+    "dspy": Recipe(("ipykernel", "dspy==3.4.1", "nest-asyncio"), proof="dspy"),
     "uvloop": Recipe(("uvloop",), proof="uvloop"),
     "marimo": Recipe(("marimo",), proof="marimo"),
 }
@@ -123,9 +126,9 @@ def environment(name: str) -> Environment:
         The environment; its `python` is None where it could not be made.
     """
     recipe = RECIPES[name]
-    base = _newest_python() if recipe.newest_python else Path(sys.executable)
     requirements = sorted({*_own_dependencies(), _GREENLET, *recipe.requirements})
     try:
+        base = _first_at_hand(recipe.pythons)
         version = _python_version(base)
         fingerprint = hashlib.sha256("\n".join([version, *requirements]).encode()).hexdigest()
         place = CACHE / f"{name}-{fingerprint[:12]}"
@@ -162,15 +165,15 @@ def _own_dependencies() -> list[str]:
         return list(tomllib.load(file)["project"]["dependencies"])
 
 
-def _newest_python() -> Path:
+def _first_at_hand(versions: Sequence[str]) -> Path:
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
-    for version in _NEWEST_FIRST:
+    for version in versions or (own,):
         if version == own:
-            break
+            return Path(sys.executable)
         for candidate in _interpreters(version):
             if _is_python(candidate, version):
                 return candidate
-    return Path(sys.executable)
+    raise _CommandError(f"there is no Python {' or '.join(versions)} at hand")
 
 
 def _interpreters(version: str) -> Iterator[Path]:

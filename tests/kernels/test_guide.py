@@ -215,3 +215,28 @@ def test_nest_asyncio_can_be_asked_for(any_kernel):
 
     assert cell.error_value == ""
     assert any_kernel.run(WORKS).result_text == str(["main"] * 4)
+
+
+SYNCIFIED = """
+import asyncio, dspy, nbtool
+
+class Shout(dspy.Module):
+    async def aforward(self, text):
+        await asyncio.sleep(0.01)
+        return text.upper()
+
+dspy.syncify(Shout())(text="hello"), asyncio.Task.__module__
+"""
+
+
+@pytest.mark.behaviour(28)
+@pytest.mark.place("dspy")
+@pytest.mark.other_environment
+def test_syncify_of_dspy_works_in_a_cell_and_tasks_stay_as_they_are(made):
+    environment = made("dspy")
+    if environment.python is None:
+        pytest.skip(f"not run: dspy could not be made: {environment.reason}")
+    with Kernel(environment.python, import_from=[CHECKOUT]) as kernel:
+        cell = kernel.run(SYNCIFIED, timeout_s=100)
+
+    assert (cell.result_text, cell.error_value) == ("('HELLO', '_asyncio')", "")

@@ -34,6 +34,16 @@ async def nesting():
 async def blocking_child():
     await asyncio.gather(nbtool.Tool(blocking).acall(), watched(sleeping()))
 
+async def blocking_group():
+    async with asyncio.TaskGroup() as group:
+        group.create_task(nbtool.Tool(blocking).acall())
+        group.create_task(sleeping())
+
+async def blocking_by_turns():
+    def turn(): log.append("turn"); time.sleep(0.4)
+    async def child(): turn()
+    await asyncio.gather(*[child() for _ in range(10)])
+
 async def raw_blocking_child():
     async with asyncio.TaskGroup() as group:
         group.create_task(blocking())
@@ -134,6 +144,15 @@ def test_first_interrupt_ends_a_step_that_blocks_in_a_child_task(page, record_pr
     assert cell.status == "error"
     assert page.value("log.count('started') == log.count('ended')") == "True"
     assert took_s < PROMPT_S
+
+
+@pytest.mark.parametrize("way", ["run", "call", "await"])
+def test_child_tasks_that_have_not_begun_at_the_interrupt_never_begin(page, way):
+    cell = page.start(WAYS[way].format(chain="blocking_by_turns"))
+    page.interrupt(cell)
+
+    assert cell.status == "error"
+    assert page.value("log.count('turn') < 3") == "True"
 
 
 @pytest.mark.parametrize("way", ["run", "call"])
@@ -266,8 +285,9 @@ def test_interrupted_cells_queue_is_refused_and_the_next_cell_runs(page):
     assert page.value("run(later('next'))") == "'next'"
 
 
-def test_interrupted_cell_shows_one_line(page):
-    cell = page.start(WAYS["await"].format(chain="sleeping"))
+@pytest.mark.parametrize("chain", ["sleeping", "blocking_group"])
+def test_interrupted_cell_shows_one_line(page, chain):
+    cell = page.start(WAYS["await"].format(chain=chain))
     page.interrupt(cell)
 
     assert cell.traceback == "KeyboardInterrupt: Chain was cancelled."
@@ -336,6 +356,6 @@ def struck(page, choice, number):
     took_s = page.interrupt(cell)
     told = f"interrupt {number} of {code!r}"
     assert cell.status == "error", told
-    assert page.value("run(later('alive'))") == "'alive'", told
-    assert page.value("run(later(s=0.25))\nleft_over()") == "set()", told
+    assert page.value("run(later('alive', 0.25))") == "'alive'", told
+    assert page.value("left_over()") == "set()", told
     return took_s

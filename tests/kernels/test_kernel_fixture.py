@@ -182,3 +182,9 @@ def test_shutdown_is_quick(kernel):
 
     assert kernel.shutdown()
     assert time.monotonic() - started_s < 4
+
+
+def test_answers_are_typed_where_a_cell_asks(kernel):
+    cell = kernel.run("[input('one? '), input('two? '), input()]", answers=["1", "2"])
+
+    assert cell.result_text == "['1', '2', '']"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import pickle
 
+import pydantic
 import pytest
 
 from nbtool.programs.example import Example
 
+pytestmark = pytest.mark.api("Example")
 SHOWN = Example(question="2+2?", answer="4").with_inputs("question")
 
 
@@ -30,7 +32,7 @@ def test_inputs_and_labels_are_told_apart():
 
 @pytest.mark.parametrize("part", ["inputs", "labels"])
 def test_parts_of_an_example_without_named_inputs_are_an_error(part):
-    with pytest.raises(ValueError, match="with_inputs"):
+    with pytest.raises(ValueError, match=r"Inputs have not been set .*\n.*with_inputs"):
         getattr(Example(a=1), part)()
 
 
@@ -74,6 +76,60 @@ def test_examples_inside_become_dicts():
 @pytest.mark.parametrize("name", ["keys", "values", "items", "copy"])
 def test_value_with_the_name_of_a_method_is_read_as_item(name):
     assert Example({name: 1})[name] == 1
+
+
+class Row(Example):
+    """A user's own kind of example."""
+
+
+def test_parts_are_of_the_same_kind_and_know_their_inputs():
+    row = Row(question="2+2?", answer="4").with_inputs("question", "not there")
+
+    assert (type(row.inputs()), type(row.labels())) == (Row, Row)
+    assert row.inputs().inputs() == row.inputs()
+    with pytest.raises(ValueError, match="with_inputs"):
+        row.labels().inputs()
+
+
+class City(pydantic.BaseModel):
+    name: str
+
+
+def test_models_inside_become_dicts():
+    nested = Example(city=City(name="Paris"), more=[City(name="Rome")])
+
+    assert nested.toDict() == {"city": {"name": "Paris"}, "more": [{"name": "Rome"}]}
+
+
+def test_notes_of_optimizers_are_listed_only_where_asked_for():
+    noted = Example(a=1, dspy_uuid="x")
+
+    assert (noted.keys(), noted.values(), noted.items(), len(noted)) == (["a"], [1], [("a", 1)], 1)
+    assert noted.keys(include_dspy=True) == ["a", "dspy_uuid"]
+    assert noted.dspy_uuid == "x"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(1, 1.0), ({1}, frozenset({1})), ([1], [1.0]), ("a", "a")],
+    ids=["numbers", "sets", "lists", "texts"],
+)
+def test_equal_examples_have_the_same_hash(one, other):
+    assert Example(x=one) == Example(x=other)
+    assert hash(Example(x=one)) == hash(Example(x=other))
+
+
+def test_examples_of_other_values_mostly_have_another_hash():
+    assert len({hash(Example(x=number)) for number in range(100)}) == 100
+
+
+def test_repr_shows_values_and_inputs():
+    assert repr(SHOWN) == ("Example({'question': '2+2?', 'answer': '4'}) (input_keys={'question'})")
+    assert repr(Example(a=1)) == "Example({'a': 1}) (input_keys=None)"
+
+
+def test_example_gives_its_values_to_a_call():
+    assert dict(**SHOWN) == {"question": "2+2?", "answer": "4"}
 
 
 def test_missing_value_is_an_attribute_error_that_names_the_others():

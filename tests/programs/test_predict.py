@@ -23,6 +23,7 @@ from nbtool.signatures.signature import Signature
 from nbtool.testing.answers import Answer
 from nbtool.testing.server import ScriptedServer
 
+pytestmark = pytest.mark.api("Predict")
 PARIS = {"answer": "Paris"}
 
 
@@ -163,9 +164,41 @@ def test_inputs_that_fit_are_not_warned_about(scripted, caplog, inputs):
     assert caplog.text == ""
 
 
-def test_warnings_can_be_switched_off(scripted, caplog):
+def test_warnings_of_types_can_be_switched_off_and_those_of_names_stay(scripted, caplog):
     with context(warn_on_type_mismatch=False):
-        Predict(Typed)(name="x", count="many", lm=scripted(PARIS))
+        Predict(Typed)(count="many", lm=scripted(PARIS))
+
+    assert [r.getMessage() for r in caplog.records] == [
+        (
+            "Not all input fields were provided to module. Present: ['count', 'language']. "
+            "Missing: ['name']."
+        )
+    ]
+
+
+def test_texts_of_warnings_are_those_of_dspy(scripted, caplog):
+    Predict(Typed)(name="x", count="many", more=1, lm=scripted(PARIS))
+
+    assert [record.getMessage() for record in caplog.records] == [
+        (
+            "Input contains fields not in signature. These fields will be ignored: ['more']. "
+            "Expected fields: ['name', 'count', 'language']."
+        ),
+        (
+            "Type mismatch for field 'count': expected int based on given Signature, but the "
+            "provided value is incompatible: 'many'."
+        ),
+    ]
+
+
+def test_list_of_texts_fits_where_a_text_is_expected(scripted, caplog):
+    Predict(Typed)(name=["one", "two"], count=1, lm=scripted(PARIS))
+
+    assert caplog.text == ""
+
+
+def test_field_that_may_be_none_need_not_be_given(scripted, caplog):
+    Predict("question: str | None, n: int | None -> answer")(question="?", lm=scripted(PARIS))
 
     assert caplog.text == ""
 
@@ -185,6 +218,9 @@ def test_default_of_an_input_is_filled_in(scripted):
         pytest.param(0.5, {"n": 2}, None, id="high: the model's own"),
         pytest.param(None, {"n": 2, "temperature": 0.9}, 0.9, id="given"),
         pytest.param(None, {"n": 1}, None, id="one answer"),
+        pytest.param(0.9, {"n": 2, "temperature": None}, None, id="the model's own, by name"),
+        pytest.param(None, {"n": 2, "temperature": 0.15}, 0.7, id="just low enough"),
+        pytest.param(None, {"n": 2, "temperature": 0.16}, 0.16, id="just high enough"),
     ],
 )
 def test_several_answers_get_a_temperature_at_which_they_differ(scripted, own, config, sent):
@@ -228,6 +264,42 @@ def test_trace_of_the_settings_collects_calls(scripted):
     assert trace[-1][2] is prediction
 
 
+OUTPUT = {"type": "content", "content": "def f(): ..."}
+
+
+def test_predicted_output_goes_to_the_lm(scripted, caplog):
+    lm = scripted(PARIS)
+    Predict("question -> answer")(question="?", prediction=OUTPUT, lm=lm)
+
+    assert lm.asked[0][1]["prediction"] == OUTPUT
+    assert caplog.text == ""
+
+
+def test_input_field_may_be_called_prediction(scripted):
+    lm = scripted(PARIS)
+    Predict("prediction -> answer")(prediction="It will rain.", lm=lm)
+
+    assert "It will rain." in lm.prompts[0]
+    assert "prediction" not in lm.asked[0][1]
+
+
+def test_options_of_one_call_leave_the_predictors_as_they_are(scripted):
+    predict = Predict("question -> answer", temperature=0.1)
+    predict(question="?", config={"n": 2}, lm=scripted([PARIS, PARIS]))
+
+    assert predict.get_config() == {"temperature": 0.1}
+
+
+@pytest.mark.api("Predict.attributes")
+def test_new_predictor_has_the_attributes_of_dspys():
+    predict = Predict("question -> answer", temperature=0.1)
+
+    assert predict.signature.signature == "question -> answer"
+    assert (predict.demos, predict.traces, predict.train, predict.lm) == ([], [], [], None)
+    assert predict.config == {"temperature": 0.1}
+
+
+@pytest.mark.api("Predict.attributes")
 def test_options_can_be_changed_and_read():
     predict = Predict("question -> answer", temperature=0.1)
     predict.update_config(max_tokens=5)
@@ -235,12 +307,16 @@ def test_options_can_be_changed_and_read():
     assert predict.get_config() == {"temperature": 0.1, "max_tokens": 5}
 
 
-def test_reset_forgets_the_lm_and_the_demos(scripted):
-    predict = Predict("question -> answer")
-    predict.lm, predict.demos = scripted(), [PARIS]
+@pytest.mark.api("Predict.attributes")
+def test_reset_forgets_what_was_learned_and_keeps_signature_and_options(scripted):
+    predict = Predict("question -> answer", temperature=0.1)
+    predict.lm, predict.demos, predict.traces, predict.train = scripted(), [PARIS], [1], [2]
     predict.reset()
 
-    assert (predict.lm, predict.demos) == (None, [])
+    assert (predict.lm, predict.demos, predict.traces, predict.train) == (None, [], [], [])
+    assert (predict.signature.signature, predict.config) == (
+        "question -> answer", {"temperature": 0.1},
+    )  # fmt: skip
 
 
 async def test_options_reach_the_provider():

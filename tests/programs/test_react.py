@@ -213,7 +213,9 @@ def test_turns_are_forgotten_three_times_at_most(agent, scripted):
 
 
 @pytest.mark.parametrize(
-    "value", [object(), {1, 2}, b"\xff", {"a": object()}, lambda: 0, float("nan")], ids=repr
+    "value",
+    [object(), {1, 2}, b"\xff", {"a": object()}, lambda: 0, float("nan")],
+    ids=["object", "set", "bytes", "object inside", "function", "nan"],
 )
 def test_tool_may_return_anything(scripted, value):
     def tool():

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 import nbtool
-from nbtool.runtime.forgotten import CallNotAwaitedError
+from nbtool.errors import CallNotAwaitedError
 
 
 async def double(x: int) -> int:

@@ -319,7 +319,7 @@ def test_a_worker_whose_home_loop_has_ended_is_told_so():
 # -- what cannot be awaited ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [3, "abc", [double], None], ids=repr)
+@pytest.mark.parametrize("value", [3, "abc", [double], None], ids=["int", "str", "list", "None"])
 def test_what_cannot_be_awaited_is_refused_by_its_repr(value):
     with pytest.raises(LoopError) as caught:
         run(value)

@@ -175,6 +175,111 @@ def test_run_and_workers_work_in_a_child_that_was_forked(script):
     assert (code, lines) == (0, ["child 14", "parent 14"])
 
 
+LATE = """
+import atexit, builtins, threading, time, asyncio, nbtool
+
+async def later(value):
+    await asyncio.sleep(0.01)
+    return value
+
+async def numbers():
+    try:
+        yield 1
+        yield 2
+    finally:
+        print("finally", nbtool.run(later("works")), flush=True)
+
+class Goodbye:
+    def __del__(self):
+        print("del", nbtool.run(later("works")), flush=True)
+
+def tell():
+    print("exit", nbtool.run(nbtool.Tool(lambda: "works", name="tool").acall()), flush=True)
+
+async def forget():
+    forgotten = numbers()
+    await anext(forgotten)
+    {where}
+
+nbtool.run(later(0))
+"""
+LATE_PLACES = {
+    "atexit": ("pass", "atexit.register(tell)", "exit works"),
+    "thread after main": (
+        "pass",
+        "threading.Thread(target=lambda: (time.sleep(0.2), tell())).start()",
+        "exit works",
+    ),
+    "__del__ at the end": ("pass", "builtins.kept = Goodbye()", "del works"),
+    "finaliser, collected": (
+        "del forgotten; await asyncio.sleep(0.1)",
+        "asyncio.run(forget())",
+        "finally works",
+    ),
+    "finaliser, loop ends": (
+        "builtins.kept = forgotten",
+        "asyncio.run(forget())",
+        "finally works",
+    ),
+    "finaliser, own loop ends": (
+        "builtins.kept = forgotten",
+        "nbtool.run(forget())",
+        "finally works",
+    ),
+}
+
+
+@pytest.mark.parametrize(("where", "do", "told"), LATE_PLACES.values(), ids=LATE_PLACES)
+def test_run_works_at_the_end_of_things(script, where, do, told):
+    program = LATE.replace("{where}", where) + do
+    code, lines, errors = finished(script(program, "-X", "dev", "-W", "error"))
+
+    assert (code, lines, errors) == (0, [told], "")
+
+
+FORKED_AWAY = """
+import asyncio, os, threading, nbtool
+from nbtool.errors import LoopError
+
+class Slow(nbtool.Module):
+    async def aforward(self):
+        await asyncio.sleep(30)
+
+async def futures():
+    call = Slow().acall()
+    task = asyncio.create_task(call)
+    await asyncio.sleep(0.01)
+    return [asyncio.get_running_loop().create_future(), task, call]
+
+def refused(awaitable):
+    try:
+        nbtool.run(awaitable)
+    except LoopError as error:
+        return "process that forked" in str(error)
+
+async def main():
+    other = asyncio.new_event_loop()
+    threading.Thread(target=other.run_forever, daemon=True).start()
+    theirs = asyncio.run_coroutine_threadsafe(futures(), other).result()
+    mine = await futures()
+    pid = os.fork()
+    if pid == 0:
+        print([refused(each) for each in (*mine, *theirs)], nbtool.running(), flush=True)
+        print(nbtool.run(asyncio.sleep(0, "works")), flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    os._exit(0)
+
+asyncio.run(main())
+"""
+
+
+def test_futures_of_the_parent_are_refused_in_a_child_that_was_forked(script):
+    code, lines, _ = finished(script(FORKED_AWAY))
+
+    assert (code, lines) == (0, [f"{[True] * 6} []", "works"])
+
+
 # -- Ctrl-C --------------------------------------------------------------------------------------
 
 INTERRUPTED = (
@@ -238,6 +343,19 @@ def test_ctrl_c_in_a_blocking_child_task_ends_the_chain(script):
     assert (code, lines) == (-signal.SIGINT, ["finally", "interrupted"])
     assert "destroyed" not in err
     assert "never" not in err
+
+
+@pytest.mark.parametrize("body", [BODIES["sleeping"], BODIES["gathering"]])
+def test_ctrl_c_ends_a_chain_that_the_main_task_of_a_foreign_loop_waits_for(script, body):
+    call = "with asyncio.Runner(loop_factory=ForeignLoop) as runner: runner.run(main())"
+    process = script(INTERRUPTED.format(body=body, call=call), *STRICT)
+    sent_s = interrupted(process)
+
+    code, lines, err = finished(process)
+
+    assert time.monotonic() - sent_s < 2
+    assert (code, lines) == (-signal.SIGINT, ["finally"])
+    assert err.rstrip().endswith("KeyboardInterrupt")
 
 
 SWALLOWING = """

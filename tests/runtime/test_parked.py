@@ -10,6 +10,7 @@ import greenlet
 import pytest
 
 from nbtool.errors import LoopError
+from nbtool.runtime import parked
 from nbtool.runtime.parked import park_until, parked_count
 from nbtool.runtime.rehearsal import supported, why_not
 
@@ -331,7 +332,9 @@ async def test_ten_thousand_calls_leave_nothing_behind():
     before = sys.getallocatedblocks()
     call_often(10_000)
     assert sys.getallocatedblocks() - before < 2000
-    assert (len(loop._ready), len(loop._scheduled) < 300) == (0, True)
+    assert (len(loop._ready), len(loop._scheduled) < 300) == (1, True)
+    await asyncio.sleep(0)
+    assert (len(loop._ready), loop in parked._parkings) == (0, False)
 
 
 async def test_timers_cancelled_during_one_long_call_are_forgotten():

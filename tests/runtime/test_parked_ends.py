@@ -42,6 +42,14 @@ async def answer(value, after_s=0.0):
     return value
 
 
+def turn_once(loop, call):
+    """Run a callback that stops the loop, in its last turn."""
+    results = []
+    loop.call_soon(lambda: (results.append(call()), loop.stop()))
+    loop.run_forever()
+    return results
+
+
 def run_with_asyncio_run(coro):
     return asyncio.run(coro)
 
@@ -257,3 +265,32 @@ def test_script_that_ends_with_a_call_still_waiting_says_nothing_of_ours():
         os._exit(0)
     """)
     assert child.communicate(timeout=10)[0] == "1\n"
+
+
+def test_loop_that_is_stopped_by_the_callback_that_waited_leaves_nothing_once_closed():
+    loop = asyncio.new_event_loop()
+    assert turn_once(loop, lambda: run(answer(1, after_s=0.001))) == [1]
+    loop.close()
+
+    assert asyncio.run(outer()) == "inner"
+
+
+async def outer():
+    return run(answer("inner"))
+
+
+def test_loop_that_is_stopped_in_one_thread_can_go_on_in_another():
+    child = script("""
+    async def answer(value): return value
+    loop = asyncio.new_event_loop()
+    def turn(value):
+        loop.call_soon(lambda: (print(run(answer(value))), loop.stop()))
+        loop.run_forever()
+    turn(1)
+    thread = threading.Thread(target=turn, args=(2,))
+    thread.start()
+    thread.join()
+    turn(3)
+    loop.close()
+    """)
+    assert (child.communicate(timeout=30)[0], child.returncode) == ("1\n2\n3\n", 0)

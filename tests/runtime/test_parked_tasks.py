@@ -160,6 +160,16 @@ async def test_cancelling_the_parent_of_a_task_that_waits_reaches_it():
     assert task.cancelled()
 
 
+async def test_cancel_that_is_due_ends_a_wait_that_begins_then():
+    async def outer():
+        asyncio.current_task().cancel("due")
+        run(asyncio.sleep(5))
+
+    task = asyncio.create_task(outer())
+    await asyncio.wait([task], timeout=2)
+    assert task.cancelled()
+
+
 async def test_timeout_round_a_call_ends_it_and_what_follows_can_await():
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):  # noqa: ASYNC100 - that the call below waits is the point

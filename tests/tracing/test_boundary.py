@@ -7,7 +7,6 @@ import pytest
 
 from nbtool.tracing import boundary
 from nbtool.tracing.boundary import current_span, install, traced, traced_inline, uninstall
-from nbtool.tracing.process import process_recorder
 from nbtool.tracing.recorder import Recorder
 
 
@@ -73,9 +72,10 @@ def log():
 
 @pytest.fixture
 def nobody_else():
-    uninstall(process_recorder)
+    before = boundary._process_wide
+    boundary._process_wide = ()
     yield
-    install(process_recorder)
+    boundary._process_wide = before
 
 
 def step(name, fn, **inputs):
@@ -288,6 +288,32 @@ def test_step_collected_as_garbage_is_closed_without_a_complaint(log):
 
 async def test_no_span_is_opened_when_nobody_watches(nobody_else):
     assert await step("a", seen) is None
+
+
+async def test_step_of_an_object_has_a_span_even_when_nobody_watches(nobody_else):
+    subject = object()
+
+    span = await traced("function", "a", seen, {}, subject=subject)
+
+    assert (span.subject, current_span()) == (subject, None)
+
+
+def test_inline_step_of_an_object_has_it_as_its_subject():
+    subject = object()
+
+    span = traced_inline("function", "a", current_span, {}, subject=subject)
+
+    assert span.subject is subject
+
+
+async def test_ancestors_of_a_step_are_the_steps_around_it_nearest_first(log):
+    async def outer():
+        return await step("inner", seen)
+
+    with boundary.watching(log):
+        span = await step("outer", outer)
+
+    assert [above.name for above in span.ancestors()] == ["outer"]
 
 
 async def test_step_in_a_thread_of_the_call_belongs_to_the_call(log):
