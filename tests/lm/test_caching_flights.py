@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -24,11 +26,13 @@ class Request:
         self.made = 0
         self.cancelled = 0
         self.seen_by = None
+        self.has_begun = asyncio.Event()
         self.may_end = asyncio.Event()
 
     async def __call__(self):
         self.made += 1
         self.seen_by = who.get(None)
+        self.has_begun.set()
         try:
             await self.may_end.wait()
         except asyncio.CancelledError:
@@ -42,8 +46,7 @@ class Request:
 async def started(request, count, key="key"):
     """Let so many callers wait for one request."""
     callers = [asyncio.ensure_future(joined(key, request)) for _ in range(count)]
-    while not request.made:
-        await asyncio.sleep(0)
+    await request.has_begun.wait()
     return callers
 
 
@@ -137,11 +140,11 @@ async def test_error_is_one_object_for_each_caller_with_the_same_cause():
 
 
 async def test_error_that_cannot_be_copied_is_raised_as_it_is():
-    class Stubborn(Exception):
+    class StubbornError(Exception):
         def __reduce__(self):
             raise TypeError("no copies")
 
-    request = Request(Stubborn())
+    request = Request(StubbornError())
     callers = await started(request, 2)
     request.may_end.set()
     errors = await asyncio.gather(*callers, return_exceptions=True)
@@ -154,8 +157,8 @@ async def test_end_of_the_program_that_made_the_request_does_not_end_the_others(
     own, other = await started(request, 2)
     (task,) = (task for task in asyncio.all_tasks() if task.get_name() == "nbtool request")
     task.cancel()
-    while request.made == 1:
-        await asyncio.sleep(0)
+    request.has_begun.clear()
+    await request.has_begun.wait()
     request.may_end.set()
 
     assert (await other).value == "answer"
@@ -215,14 +218,16 @@ async def test_call_in_a_thread_does_not_wait_for_a_loop_that_stands_still():
     assert values == ["its own"]
 
 
-def test_request_that_a_loop_left_unfinished_is_forgotten_with_it():
-    request = Request()
+def test_request_of_a_loop_that_was_closed_is_forgotten():
+    request, kept = Request(), weakref.WeakSet()
     loop = asyncio.new_event_loop()
-    caller = loop.create_task(joined("key", request))
+    kept.add(loop)
+    task = loop.create_task(joined("key", request))
     loop.run_until_complete(asyncio.sleep(0.01))
-    caller.cancel()
-    loop.run_until_complete(asyncio.wait([caller]))
     loop.close()
     request.may_end.set()
 
     assert asyncio.run(joined("key", request)).value == "answer"
+    del loop, task, request
+    gc.collect()
+    assert not kept
