@@ -9,6 +9,7 @@ in a fresh process, in which nothing is imported yet.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -139,6 +140,25 @@ def own() -> Environment:
     if not python.exists():
         raise NotMeasuredError("nbtool: no .venv in the repository; make it, then run this again")
     return Environment("nbtool", python)
+
+
+def kernel_python(name: str) -> Path:
+    """Return the interpreter of one of the conformance suite's kernels, made on demand.
+
+    Raises:
+        NotMeasuredError: It could not be made.
+    """
+    path = ROOT / "tests" / "kernels" / "environments.py"
+    spec = importlib.util.spec_from_file_location("kernel_environments", path)
+    if spec is None or spec.loader is None:
+        raise NotMeasuredError(f"{path} is missing")
+    recipes: Any = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = recipes  # dataclasses look their module up
+    spec.loader.exec_module(recipes)
+    made = recipes.environment(name)
+    if made.python is None:
+        raise NotMeasuredError(f"the kernel {name!r} could not be made: {made.reason}")
+    return made.python
 
 
 def competitor(name: str) -> Environment:

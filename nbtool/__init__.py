@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nbtool.configuration import configure, context, settings
     from nbtool.errors import (
         AdapterParseError,
+        BudgetError,
         ConfigurationError,
         ContextWindowExceededError,
         LMAuthError,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from nbtool.lm.caching.tiers import Cache
     from nbtool.lm.client import LM
     from nbtool.lm.history import inspect_history
+    from nbtool.lm.retry import is_retryable_lm_error
     from nbtool.notebook import (
         enable_nest_asyncio,
         load_ipython_extension,
@@ -94,6 +96,7 @@ __all__ = [
     "AdapterParseError",
     "BaseCallback",
     "BaseLM",
+    "BudgetError",
     "Cache",
     "Call",
     "ChainOfThought",
@@ -144,6 +147,7 @@ __all__ = [
     "enable_nest_asyncio",
     "environment",
     "inspect_history",
+    "is_retryable_lm_error",
     "last_trace",
     "load",
     "load_ipython_extension",
@@ -171,6 +175,7 @@ _HOMES = {
     "nbtool.configuration": ("configure", "context", "settings"),
     "nbtool.errors": (
         "AdapterParseError",
+        "BudgetError",
         "ConfigurationError",
         "ContextWindowExceededError",
         "LMAuthError",
@@ -200,6 +205,7 @@ _HOMES = {
     "nbtool.lm.caching.tiers": ("Cache",),
     "nbtool.lm.client": ("LM",),
     "nbtool.lm.history": ("inspect_history",),
+    "nbtool.lm.retry": ("is_retryable_lm_error",),
     "nbtool.notebook": (
         "enable_nest_asyncio",
         "load_ipython_extension",

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from nbtool import ownership
+from nbtool.budget import with_budgets
 from nbtool.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "history": None,  # a list that takes up the requests made in this context
         "max_history_size": 10_000,  # entries of each LM and module, and of the process's history
         "max_trace_size": 10_000,
+        "max_usd": None,  # US dollars that requests may cost from now on
+        "max_tokens_total": None,  # tokens, prompts and answers, that they may use
         "trace": None,  # a list that takes up (predictor, inputs, prediction)
         "num_threads": 8,
         "max_errors": 10,
@@ -109,9 +112,10 @@ def configure(**values: Any) -> None:
         >>> nbtool.configure(num_threads=8)
     """
     global _process  # noqa: PLW0603 - one mapping, swapped whole, is the design
+    given = with_budgets(values)
     with _swap:
         ownership.claim()
-        _process = MappingProxyType({**_process, **values})
+        _process = MappingProxyType({**_process, **given})
 
 
 class context:  # noqa: N801 - DSPy's name; it reads as a verb in a `with`
@@ -139,7 +143,7 @@ class context:  # noqa: N801 - DSPy's name; it reads as a verb in a `with`
     def __enter__(self) -> None:
         """Lay the values over what is there now."""
         below = _layer.get()
-        merged = MappingProxyType({**below, **self._values})
+        merged = MappingProxyType({**below, **with_budgets(self._values, settings.get)})
         self._laid.append((_layer.set(merged), merged, below))
 
     def __exit__(

@@ -19,6 +19,7 @@
     │   ├── FieldNotFoundError             also KeyError
     │   └── InputError
     ├── LMError                            model, provider, status, request_id
+    │   ├── BudgetError                    spent, limit
     │   ├── LMTransportError               no answer came: connection, DNS, TLS
     │   └── LMProviderError                the provider answered with an error
     │       ├── LMAuthError
@@ -207,6 +208,26 @@ class LMError(NbtoolError):
         self.status = status
         self.request_id = request_id
         self.retry_after = retry_after
+
+
+class BudgetError(LMError):
+    """Say that a request was not sent, because a limit of the settings is reached.
+
+    Args:
+        message: What happened.
+        spent: What was spent so far, in US dollars or tokens.
+        limit: What may be spent.
+        **described: As for `LMError`.
+    """
+
+    code = "budget"
+
+    def __init__(
+        self, message: str = "", *, spent: float = 0.0, limit: float = 0.0, **described: Any
+    ) -> None:
+        super().__init__(message, **described)
+        self.spent = spent
+        self.limit = limit
 
 
 class LMTransportError(LMError):

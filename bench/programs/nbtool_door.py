@@ -1,7 +1,7 @@
 """Measure the door in a real kernel: what it costs, what it leaves, and how fast it is stopped.
 
-The figures come from one kernel of the newest kind, whose cells run the code below; each is a
-median or a best of several, as its name says in the report.
+The figures come from one kernel, whose cells run the code below; each is a median or a best of
+several, as its name says in the report. The argument is the kernel's interpreter.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import statistics
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from stopwatch import report
@@ -95,10 +96,11 @@ def seconds_to_prompt(kernel: Kernel, call: str) -> float:
 
 def main() -> None:
     """Measure, and report."""
-    with Kernel(sys.executable) as plain:
+    python, checkout = sys.argv[1], [Path(nbtool.__file__).parents[1]]
+    with Kernel(python, import_from=checkout) as plain:
         plain.run(SETUP.replace("import nbtool", "").replace("us_per_call(run_once, 200)", ""))
         plain_s = [figure(plain, SWITCHES) for _ in range(3)]
-        with Kernel(sys.executable) as kernel:
+        with Kernel(python, import_from=checkout) as kernel:
             kernel.run(SETUP)
             # Alternately, so that both see the same machine.
             pairs = [(figure(kernel, SWITCHES), figure(plain, SWITCHES)) for _ in range(5)]

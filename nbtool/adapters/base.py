@@ -84,6 +84,7 @@ class Adapter:
             LMError: No usable answer came.
         """
         messages = self._formatted(signature, demos, inputs)
+        await lm.ready()
         options = {**self.request_options(lm, signature, inputs), **lm_kwargs}
         outputs = await lm.acall(messages=messages, **options)
         return [self._parsed(signature, output) for output in outputs]

@@ -33,7 +33,7 @@ def as_json(value: Any) -> Any:
     try:
         return pydantic.TypeAdapter[Any](kind).dump_python(value, mode="json")
     except (pydantic.errors.PydanticUserError, ValueError, TypeError):
-        return str(value)
+        return _described(value)
 
 
 def as_text(value: Any) -> str:
@@ -42,8 +42,18 @@ def as_text(value: Any) -> str:
     Args:
         value: A field's value.
     """
-    plain = as_json(value.format() if isinstance(value, Type) else value)
+    try:
+        plain = as_json(value.format() if isinstance(value, Type) else value)
+    except RecursionError:  # a container inside itself
+        plain = _described(value)
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+
+
+def _described(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - a tool may return anything, and the LM must see something
+        return f"<{type(value).__name__}>"
 
 
 def type_name(annotation: Any) -> str:

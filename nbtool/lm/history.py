@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import uuid
-from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from nbtool.configuration import settings
-from nbtool.lm.responses import Output, cost_of, get, usage_of
+from nbtool.lm.options import without_secrets
+from nbtool.lm.responses import Output, get
 from nbtool.lm.transcript import transcript_of
 from nbtool.tracing.record import secrets_in_use
 from nbtool.tracing.scrub import scrub_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 Entry = dict[str, Any]
-_MAX_ENTRIES = 10_000
 
-process_history: deque[Entry] = deque(maxlen=_MAX_ENTRIES)
+process_history: list[Entry] = []
 """The latest entries of all LMs of this process, oldest first."""
-
 
 further_histories: list[Callable[[], Iterable[list[Entry]]]] = []
 """Asked at each entry, in the step of the request: which other lists shall keep it too?"""
@@ -40,6 +39,8 @@ def entry_of(
     options: dict[str, Any],
     response: Any,
     outputs: list[Output],
+    usage: dict[str, int],
+    cost: float | None,
 ) -> Entry:
     """Describe one request and its answer; no keys or addresses of the provider.
 
@@ -49,11 +50,11 @@ def entry_of(
     return {
         "prompt": prompt,
         "messages": messages,
-        "kwargs": {name: value for name, value in options.items() if not name.startswith("api_")},
+        "kwargs": _shown(options),
         "response": response,
         "outputs": outputs,
-        "usage": usage_of(response),
-        "cost": cost_of(response),
+        "usage": usage,
+        "cost": cost,
         "timestamp": datetime.now(UTC).isoformat(),
         "uuid": str(uuid.uuid4()),
         "model": model,
@@ -62,7 +63,12 @@ def entry_of(
     }
 
 
-def remember(entry: Entry, history: deque[Entry]) -> None:
+def _shown(options: dict[str, Any]) -> dict[str, Any]:
+    kept = without_secrets(options)
+    return {name: value for name, value in kept.items() if not name.startswith("api_")}
+
+
+def remember(entry: Entry, history: list[Entry]) -> None:
     """Append an entry to an LM's history, the process's and the further ones.
 
     All are bounded by the setting ``max_history_size``; the oldest entries go.
@@ -74,11 +80,10 @@ def remember(entry: Entry, history: deque[Entry]) -> None:
     with _lock:  # calls end in any thread
         for kept in (history, process_history, *further):
             kept.append(entry)
-            while len(kept) > limit:
-                del kept[0]
+            del kept[: max(0, len(kept) - limit)]
 
 
-def show(entries: Iterable[Entry], n: int, file: TextIO | None = None) -> None:
+def show(entries: Sequence[Entry], n: int, file: TextIO | None = None) -> None:
     """Print the latest `n` entries, oldest first, secrets taken out.
 
     Args:
@@ -103,3 +108,12 @@ def inspect_history(n: int = 1, file: TextIO | None = None) -> None:
     """
     own = settings.history
     show(process_history if own is None else own, n, file)
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - a thread that is not here may have held it
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from nbtool.errors import (
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-RETRYABLE = (LMTransportError, LMRateLimitError, LMServerError, LMTimeoutError)
+_RETRYABLE = (LMTransportError, LMRateLimitError, LMServerError, LMTimeoutError)
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
 _LONGEST_ASKED_WAIT_S = 120.0
@@ -27,7 +28,7 @@ _LONGEST_ASKED_WAIT_S = 120.0
 
 def is_retryable_lm_error(error: BaseException) -> bool:
     """Tell whether the same request may succeed a moment later."""
-    return isinstance(error, RETRYABLE)
+    return isinstance(error, _RETRYABLE)
 
 
 async def with_retries(
@@ -53,6 +54,14 @@ async def with_retries(
     """
     import tenacity
 
+    task = asyncio.current_task()
+    cancels = task.cancelling() if task is not None else 0
+
+    def may_pass(error: BaseException) -> bool:
+        # A transport may turn a cancellation into an error of its own; nothing is sent after one.
+        was_cancelled = task is not None and task.cancelling() > cancels
+        return is_retryable_lm_error(error) and not was_cancelled
+
     backoff = tenacity.wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S)
 
     def wait(state: RetryCallState) -> float:
@@ -61,7 +70,7 @@ async def with_retries(
         return min(asked, _LONGEST_ASKED_WAIT_S) if asked is not None else backoff(state)
 
     retrying = tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception_type(RETRYABLE),
+        retry=tenacity.retry_if_exception(may_pass),
         stop=tenacity.stop_after_attempt(num_retries + 1),
         wait=wait,
         before_sleep=lambda state: before_retry(state.attempt_number),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
 from nbtool.adapters import values
-from nbtool.adapters.structured import JSONAdapter
 from nbtool.lm.base import BaseLM, Message
+from nbtool.signatures.fields import InputField, OutputField
+from nbtool.signatures.signature import Signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from nbtool.adapters.base import Adapter
 
 Fields = dict[str, Any]
+
+_INPUT = "asked_of_the_dummy"  # no answer has a field of that name
 
 
 class DummyLM(BaseLM):
@@ -46,7 +48,7 @@ class DummyLM(BaseLM):
         reasoning: bool = False,
         adapter: Adapter | None = None,
     ) -> None:
-        super().__init__("dummy")
+        super().__init__("dummy", temperature=0.0, max_tokens=1000)
         self._by_text: dict[str, Fields] = {}
         self._in_order: deque[Fields] = deque()
         if isinstance(answers, dict):
@@ -98,7 +100,15 @@ class DummyLM(BaseLM):
     def _written(self, fields: Fields) -> str:
         if self.reasoning:
             fields = {"reasoning": "No more responses", **fields}
-        if isinstance(self.adapter, JSONAdapter):
-            return json.dumps({name: values.as_json(value) for name, value in fields.items()})
-        sections = [f"[[ ## {n} ## ]]\n{values.as_text(v)}" for n, v in fields.items()]
-        return "\n\n".join([*sections, "[[ ## completed ## ]]"])
+        if self.adapter is None:  # as `ChatAdapter` reads it
+            sections = [f"[[ ## {n} ## ]]\n{values.as_text(v)}" for n, v in fields.items()]
+            return "\n\n".join([*sections, "[[ ## completed ## ]]"])
+        # As an adapter shows the answer of a demo, so it reads one.
+        outputs: Fields = {name: (type(value), OutputField()) for name, value in fields.items()}
+        signature = Signature({_INPUT: (str, InputField()), **outputs}, "Answer.")
+        shown = self.adapter.format(signature, [{_INPUT: "", **fields}], {_INPUT: ""})
+        return next(str(turn["content"]) for turn in shown if turn["role"] == "assistant")
+
+    def get_convo(self, index: int) -> tuple[list[Message], list[Any]]:
+        """Return the turns and the outputs of the call at an index of the history."""
+        return self.history[index]["messages"], self.history[index]["outputs"]

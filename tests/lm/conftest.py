@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
-from typing import Any
+import textwrap
+from pathlib import Path
 
 import pytest
 
 from nbtool.lm.client import LM
+
+CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -16,16 +21,29 @@ def api_key():
 
 
 @pytest.fixture
-async def connect(api_key):
+def connect(api_key):
     """Make an LM for a server: `connect(server, num_retries=2)`; without retries by default."""
 
-    def lm(server, **options):
+    def lm(server, model="openai/test", **options):
         given = {"api_base": server.base_url, "api_key": api_key, "num_retries": 0}
-        return LM("openai/test", **{**given, **options})
+        return LM(model, **{**given, **options})
 
-    yield lm
-    litellm: Any = sys.modules.get("litellm")
-    if hasattr(litellm, "in_memory_llm_clients_cache"):
-        # It keeps a client for each address for an hour, also when the loop has ended.
-        await litellm.close_litellm_async_clients()
-        litellm.in_memory_llm_clients_cache.flush_cache()
+    return lm
+
+
+@pytest.fixture(scope="session")
+def run():
+    """Run a program in a fresh interpreter that has no keys; return what it said."""
+
+    def program(source, *, timeout_s=100, **env):
+        kept = {n: v for n, v in os.environ.items() if not n.endswith(("_KEY", "_TOKEN"))}
+        return subprocess.run(  # noqa: S603 - our own interpreter and sources
+            [sys.executable, "-c", textwrap.dedent(source)],
+            env={**kept, "PYTHONPATH": str(CHECKOUT), **env},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    return program

@@ -10,9 +10,11 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from pydantic import BaseModel
 
 from nbtool.configuration import context
 from nbtool.errors import LMServerError
+from nbtool.lm import history
 from nbtool.lm.base import BaseLM
 from nbtool.lm.history import inspect_history, process_history
 from nbtool.programs.predict import Predict
@@ -59,6 +61,7 @@ class Empty(Async):
     respond = staticmethod(lambda text: {"choices": []})
 
 
+@pytest.mark.api("BaseLM")
 @pytest.mark.parametrize("kind", [Async, Objects])
 async def test_dict_and_object_responses_are_read_alike(kind):
     lm = kind("mine")
@@ -68,10 +71,12 @@ async def test_dict_and_object_responses_are_read_alike(kind):
     assert lm.history[0]["response_model"] == "mine-1"
 
 
+@pytest.mark.api("BaseLM")
 def test_sync_call_of_an_async_lm_gives_the_same():
     assert Async("mine")("x") == ["x"]
 
 
+@pytest.mark.api("BaseLM")
 async def test_forward_runs_in_a_worker_thread_and_the_loop_goes_on():
     ticks = []
 
@@ -88,10 +93,12 @@ async def test_forward_runs_in_a_worker_thread_and_the_loop_goes_on():
     assert len(ticks) >= 5
 
 
+@pytest.mark.api("BaseLM")
 def test_sync_call_of_a_blocking_lm_works():
     assert Blocking("mine")("x")
 
 
+@pytest.mark.api("BaseLM")
 def test_own_lm_works_with_predictors():
     class Echo(Async):
         respond = staticmethod(lambda text: as_dict("[[ ## answer ## ]]\nParis"))
@@ -99,9 +106,19 @@ def test_own_lm_works_with_predictors():
     assert Predict("question -> answer")(question="?", lm=Echo("mine")).answer == "Paris"
 
 
+@pytest.mark.api("BaseLM")
 async def test_lm_without_logic_says_what_to_define():
     with pytest.raises(NotImplementedError, match="aforward"):
         await BaseLM("mine").acall("x")
+
+
+@pytest.mark.parametrize("response", [None, {}, [], "text", 5, {"choices": "x"}, {"output": 1}])
+async def test_what_is_no_response_is_an_error(response):
+    class Odd(Async):
+        respond = staticmethod(lambda text: response)
+
+    with pytest.raises(LMServerError, match="no choices"):
+        await Odd("mine").acall("x")
 
 
 async def test_response_without_choices_is_an_error():
@@ -109,12 +126,29 @@ async def test_response_without_choices_is_an_error():
         await Empty("mine").acall("x")
 
 
+@pytest.mark.api("LM.truncation")
 async def test_answer_that_was_cut_off_is_warned_about(caplog):
     await CutOff("mine", max_tokens=5).acall("x")
 
-    assert "cut off at max_tokens=5" in caplog.text
+    assert "LM response was truncated due to exceeding max_tokens=5" in caplog.text
+    assert "'mine'" in caplog.text
 
 
+@pytest.mark.api("LM.truncation")
+async def test_limit_of_the_call_is_the_one_that_the_warning_names(caplog):
+    await CutOff("mine", max_tokens=5).acall("x", max_tokens=7)
+
+    assert "max_tokens=7" in caplog.text
+
+
+@pytest.mark.api("LM.truncation")
+async def test_whole_answer_is_not_warned_about(caplog):
+    await Async("mine", max_tokens=5).acall("x")
+
+    assert caplog.text == ""
+
+
+@pytest.mark.api("LM.copy")
 async def test_copy_has_its_own_options_and_an_empty_history():
     lm = Async("mine", temperature=0.1)
     await lm.acall("x")
@@ -125,6 +159,7 @@ async def test_copy_has_its_own_options_and_an_empty_history():
     assert (len(twin.history), len(lm.history)) == (0, 1)
 
 
+@pytest.mark.api("LM.copy")
 async def test_deepcopy_is_a_copy_that_works():
     lm = Async("mine", temperature=0.1)
     twin = copy.deepcopy(lm)
@@ -135,6 +170,113 @@ async def test_deepcopy_is_a_copy_that_works():
     assert (len(twin.history), len(lm.history)) == (1, 0)
 
 
+@pytest.mark.api("LM.copy")
+def test_none_takes_an_option_away_from_a_copy():
+    lm = Async("mine", temperature=0.1, seed=1)
+    twin = lm.copy(seed=None, temperature=None)
+
+    assert ("seed" in twin.kwargs, "temperature" in twin.kwargs) == (False, False)
+    assert lm.kwargs["seed"] == 1
+
+
+@pytest.mark.api("LM.copy")
+def test_watchers_of_a_copy_are_its_own():
+    lm = Async("mine", callbacks=["a watcher"])
+    twin = lm.copy()
+    twin.callbacks.append("another")
+
+    assert (lm.callbacks, twin.callbacks) == (["a watcher"], ["a watcher", "another"])
+
+
+async def test_none_takes_an_option_of_the_model_away_for_one_call():
+    class Options(Async):
+        async def aforward(self, prompt=None, messages=None, **kwargs):
+            return as_dict(repr(kwargs))
+
+    lm = Options("mine", seed=1)
+
+    assert await lm.acall("x", seed=None, stop=None) == ["{'seed': None}"]
+
+
+@pytest.mark.api("LM.copy")
+def test_lm_of_ones_own_says_what_it_can_do():
+    class Able(Async):
+        supports_function_calling = True
+
+    plain, able = Async("mine"), Able("mine")
+
+    assert not any([plain.supports_function_calling, plain.supports_reasoning])
+    assert not any([plain.supports_response_schema, plain.supported_params])
+    assert able.supports_function_calling
+
+
+async def test_outputs_are_all_of_one_kind():
+    class Two(Async):
+        async def aforward(self, prompt=None, messages=None, **kwargs):
+            thought = {"content": "b", "reasoning_content": "Hm."}
+            return {"choices": [{"message": {"content": "a"}}, {"message": thought}]}
+
+    assert await Two("mine").acall("x") == [
+        {"text": "a"},
+        {"text": "b", "reasoning_content": "Hm."},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "output"),
+    [
+        ({"content": None, "refusal": "No."}, "No."),
+        ({"content": "x", "provider_specific_fields": {"citations": [[1], [2, 3]]}},
+         {"text": "x", "citations": [1, 2, 3]}),
+        ({"content": "x", "provider_specific_fields": {"citations": None}}, "x"),
+        ({"content": "x", "tool_calls": []}, "x"),
+    ],
+    ids=["refusal", "citations", "no citations", "no tool calls"],
+)  # fmt: skip
+async def test_what_an_answer_has_beside_its_text_is_read(message, output):
+    class Rich(Async):
+        async def aforward(self, prompt=None, messages=None, **kwargs):
+            return {"choices": [{"message": message}]}
+
+    assert await Rich("mine").acall("x") == [output]
+
+
+@pytest.mark.api("LM.history")
+async def test_history_is_a_list():
+    lm = Async("mine")
+    await lm.acall("a")
+    await lm.acall("b")
+
+    assert isinstance(lm.history, list)
+    assert [entry["prompt"] for entry in lm.history[-2:]] == ["a", "b"]
+    assert process_history[-1] is lm.history[-1]
+
+
+@pytest.mark.api("LM.history")
+async def test_history_has_the_options_and_no_keys():
+    class Schema(BaseModel):
+        x: int
+
+    lm = Async("mine", temperature=0.1, api_base="http://x", extra_headers={"Authorization": "s"})
+    await lm.acall("x", api_key="k", azure_ad_token="t", response_format=Schema)
+
+    shown = {"temperature": 0.1, "max_tokens": None, "extra_headers": {}, "response_format": Schema}
+    assert lm.history[0]["kwargs"] == shown
+
+
+@pytest.mark.api("LM.history")
+async def test_further_histories_take_up_entries_too():
+    mine = []
+    history.further_histories.append(lambda: [mine])
+    with context(max_history_size=1):
+        await Async("mine").acall("a")
+        await Async("mine").acall("b")
+    history.further_histories.pop()
+
+    assert [entry["prompt"] for entry in mine] == ["b"]
+
+
+@pytest.mark.api("LM.history")
 async def test_history_keeps_the_latest_entries():
     lm = Async("mine")
     with context(max_history_size=2):
@@ -143,6 +285,7 @@ async def test_history_keeps_the_latest_entries():
     assert [entry["prompt"] for entry in lm.history] == ["q3", "q4"]
 
 
+@pytest.mark.api("LM.history")
 @pytest.mark.parametrize(
     "setting", [{"disable_history": True}, {"max_history_size": 0}], ids=["disabled", "no room"]
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 
 import pytest
@@ -15,6 +14,7 @@ from nbtool.testing.server import ScriptedServer
 from nbtool.tracing.boundary import watching
 from nbtool.tracing.recorder import Recorder
 
+pytestmark = pytest.mark.api("LM()")
 TURNS = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi?"}]
 HISTORY_KEYS = {
     "prompt", "messages", "kwargs", "response", "outputs", "usage", "cost", "timestamp", "uuid",
@@ -49,6 +49,15 @@ async def test_options_of_the_call_win_over_the_models(connect):
     first, second = (request.fields for request in server.requests)
     assert (first["temperature"], first["max_tokens"], first["seed"]) == (0.9, 7, 3)
     assert (second["temperature"], "max_tokens" in second) == (0.1, False)
+
+
+@pytest.mark.api("LM()")
+async def test_none_takes_an_option_of_the_model_away(connect):
+    async with ScriptedServer(["a"]) as server:
+        await connect(server, temperature=0.1, seed=3).acall("x", temperature=None)
+
+    sent = server.requests[0].fields
+    assert ("temperature" in sent, sent["seed"]) == (False, 3)
 
 
 @pytest.mark.filterwarnings("ignore:rollout_id")
@@ -96,18 +105,17 @@ async def test_answer_without_choices_is_an_error(connect):
             await connect(server).acall("x")
 
 
-@pytest.mark.filterwarnings("ignore:Unclosed")  # litellm makes a client for each call of these
 async def test_text_models_get_a_prompt_at_their_own_endpoint(connect):
     async with ScriptedServer(["Paris"]) as server:
         lm = connect(server, model_type="text")
         assert await lm.acall("The capital of France is") == ["Paris"]
-        gc.collect()
 
     assert server.requests[0].path == "/v1/completions"
     assert server.requests[0].fields["prompt"] == "The capital of France is"
     assert lm.history[0]["usage"]["prompt_tokens"] == 5
 
 
+@pytest.mark.api("LM.history")
 async def test_call_is_noted_in_the_history(connect, api_key):
     async with ScriptedServer(["Paris"]) as server:
         lm = connect(server, temperature=0.5)
@@ -164,6 +172,7 @@ async def test_fifty_calls_are_in_flight_at_once(connect):
     assert len(lm.history) == 50
 
 
+@pytest.mark.api("LM")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -181,6 +190,7 @@ def test_contradicting_options_are_refused(arguments, said):
     assert caught.value.hint
 
 
+@pytest.mark.api("LM")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -195,6 +205,7 @@ def test_fitting_options_are_taken(arguments):
     assert LM(**arguments).model == arguments["model"]
 
 
+@pytest.mark.api("LM")
 async def test_reasoning_models_get_their_own_name_of_the_limit(api_key, connect):
     async with ScriptedServer(["x"]) as server:
         given = {"api_base": server.base_url, "api_key": api_key, "num_retries": 0}

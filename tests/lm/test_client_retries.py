@@ -108,6 +108,45 @@ async def test_cancel_ends_the_wait_for_a_retry(connect):
     assert len(server.requests) == 1
 
 
+async def test_cancel_that_a_transport_swallows_is_not_followed_by_another_attempt():
+    class Swallowing:
+        attempts = 0
+
+        async def complete(self, request):
+            self.attempts += 1
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError as error:
+                raise LMTransportError("the connection was closed") from error
+
+    lm = LM("openai/test", num_retries=3)
+    lm.transport = Swallowing()
+    call = asyncio.create_task(lm.aforward("x"))
+    await asyncio.sleep(0.05)
+    call.cancel()
+    await asyncio.wait([call], timeout=5)
+
+    assert (call.done(), lm.transport.attempts) == (True, 1)
+
+
+async def test_answer_that_cannot_be_used_is_asked_for_again(connect):
+    async with ScriptedServer([Answer("x", n_choices=0), "fine"]) as server:
+        assert await connect(server, num_retries=1).acall("x") == ["fine"]
+
+    assert len(server.requests) == 2
+
+
+async def test_retries_of_many_calls_do_not_come_at_the_same_moment(connect):
+    failures = [Failure(503)] * 20
+    async with ScriptedServer(failures, default="fine") as server:
+        lm = connect(server, num_retries=3)
+        await asyncio.gather(*(lm.acall(f"q{n}") for n in range(20)))
+
+    again = sorted(request.at_s for request in server.requests[20:])
+    assert again[-1] - again[0] > 0.1
+
+
+@pytest.mark.api("LM.errors")
 @pytest.mark.parametrize(
     ("error", "holds"),
     [(LMServerError("x"), True), (LMAuthError("x"), False), (ValueError("x"), False)],

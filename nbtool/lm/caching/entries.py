@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, cast, get_args
 
-from nbtool.lm.responses import get
+from nbtool.lm.responses import get, outputs_of
 
 Kind = Literal["value", "response"]
 """What a text is read as: a plain JSON value, or an LM's response."""
@@ -139,10 +139,10 @@ def written(kind: str, body: bytes) -> Written | None:
         return None
     entry = Written(cast("Kind", kind), body)
     try:
-        entry.read()
+        value = entry.read()
     except (ValueError, RecursionError):
         return None
-    return entry
+    return None if kind == "response" and not outputs_of(value) else entry
 
 
 def _is_response(value: Any) -> bool:
