@@ -218,16 +218,16 @@ async def test_call_in_a_thread_does_not_wait_for_a_loop_that_stands_still():
     assert values == ["its own"]
 
 
-def test_request_of_a_loop_that_was_closed_is_forgotten():
-    request, kept = Request(), weakref.WeakSet()
+def test_request_that_a_closed_loop_left_behind_is_forgotten():
+    abandoned, asked = Request(), Request()
     loop = asyncio.new_event_loop()
-    kept.add(loop)
-    task = loop.create_task(joined("key", request))
-    loop.run_until_complete(asyncio.sleep(0.01))
+    loops = weakref.WeakSet([loop])
+    task = loop.create_task(joined("key", abandoned))
+    loop.run_until_complete(abandoned.has_begun.wait())
     loop.close()
-    request.may_end.set()
+    asked.may_end.set()
 
-    assert asyncio.run(joined("key", request)).value == "answer"
-    del loop, task, request
+    assert asyncio.run(joined("key", asked)).value == "answer"
+    del loop, task, abandoned
     gc.collect()
-    assert not kept
+    assert not loops

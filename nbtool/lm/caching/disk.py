@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("nbtool")
 
-_IDLE_S = 10.0  # an unused thread closes the file and ends after this time
+_IDLE_S = 10.0
 _RETRY_S = 0.1  # after another process kept us out
 _EXIT_S = 1.0  # how long the end of the program waits for what was not written yet
 _FORK_S = 5.0  # how long a fork waits until the file is closed
@@ -77,10 +77,12 @@ class Disk:
     Args:
         folder: Where the file lies; nothing is made before the first answer is written.
         limit_bytes: Size above which the answers used longest ago are deleted.
+        idle_s: Seconds after which an unused thread closes the file and ends.
     """
 
-    def __init__(self, folder: Path, limit_bytes: float) -> None:
+    def __init__(self, folder: Path, limit_bytes: float, idle_s: float = _IDLE_S) -> None:
         self._store = Store(folder, limit_bytes)
+        self._idle_s = idle_s
         self._begin()
         _disks.add(self)
 
@@ -176,7 +178,7 @@ class Disk:
         with self._changed:
             is_idle = self._is_ending
             if not (self._reads or self._unsaved or is_idle):
-                is_idle = not self._changed.wait(_IDLE_S)
+                is_idle = not self._changed.wait(self._idle_s)
             work = _Work(self._reads, dict(itertools.islice(self._unsaved.items(), _BATCH)))
             self._reads = []
             if work.entries or is_idle or len(self._used) >= _BATCH:
