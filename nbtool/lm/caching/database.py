@@ -108,7 +108,8 @@ class Database:
         page_bytes = self._pragma("page_size")
         surplus = self._pragma("page_count") - int(limit_bytes // page_bytes)
         if surplus > 0:  # the pages of deleted answers would only be used again
-            self._connection.execute(f"PRAGMA incremental_vacuum({surplus})").fetchall()
+            # `execute` would take one step, and each step frees one page.
+            self._connection.executescript(f"PRAGMA incremental_vacuum({surplus})")
 
     def _used_bytes(self) -> int:
         pages = self._pragma("page_count") - self._pragma("freelist_count")
