@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import contextvars
 import dataclasses
 import os
 from typing import TYPE_CHECKING
@@ -24,10 +25,11 @@ _LONGEST_EXIT_S = 1.0
 
 @dataclasses.dataclass(slots=True)
 class _Held:
-    """One loop's session, and the generator that closes it."""
+    """Hold one loop's session, the generator that closes it, and what lives as long."""
 
     session: ClientSession
     lifetime: AsyncGenerator[ClientSession]
+    kept: object = None
 
 
 # A session holds its loop, so weak keys would keep both for ever; ended loops are swept out.
@@ -45,8 +47,26 @@ async def loops_session() -> ClientSession:
     if held is None or held.session.closed:
         _sweep()
         lifetime = _lifetime(loop)
-        held = _by_loop[loop] = _Held(await anext(lifetime), lifetime)
+        # In a context of its own: in a cell, `asyncio.run(main())` ends the generators that
+        # main() began, and other cells have requests under way on the same loop.
+        session = contextvars.Context().run(_begun, lifetime)
+        held = _by_loop[loop] = _Held(session, lifetime)
     return held.session
+
+
+def _begun(lifetime: AsyncGenerator[ClientSession]) -> ClientSession:
+    try:
+        lifetime.__anext__().send(None)  # it waits for nothing
+    except StopIteration as first:
+        return first.value
+    raise RuntimeError("making a session waited for something")
+
+
+def keep_with_session(thing: object) -> None:
+    """Keep an object as long as the running loop's session; it replaces the one before."""
+    held = _by_loop.get(asyncio.get_running_loop())
+    if held is not None:
+        held.kept = thing
 
 
 async def _lifetime(loop: asyncio.AbstractEventLoop) -> AsyncGenerator[ClientSession]:

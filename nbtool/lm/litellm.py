@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbtool.errors import MissingExtraError
 from nbtool.lm import failures
-from nbtool.lm.connections import loops_session
+from nbtool.lm.connections import keep_with_session, loops_session
 from nbtool.lm.loading import Loader
 from nbtool.runtime.door import run
 
@@ -99,7 +99,7 @@ async def loaded() -> Any:
     except ImportError as error:
         raise MissingExtraError(
             f"litellm, which carries requests to providers, cannot be imported: {error}.",
-            hint='Run: pip install --upgrade "litellm>=1.83". Then restart this program.',
+            hint='Run: pip install --upgrade "litellm>=1.106". Then restart this program.',
         ) from error
 
 
@@ -299,6 +299,6 @@ def _hold_logging_task() -> None:
     while the first loop stands still, between two synchronous calls, asyncio complains of a
     pending task that was destroyed.
     """
-    with contextlib.suppress(AttributeError, KeyError, TypeError):  # it is not a public name
+    with contextlib.suppress(AttributeError, KeyError):  # it is not a public name
         module = sys.modules["litellm.litellm_core_utils.logging_worker"]
-        vars(asyncio.get_running_loop())["_nbtool_held"] = module.GLOBAL_LOGGING_WORKER._worker_task  # noqa: SLF001 - see above
+        keep_with_session(module.GLOBAL_LOGGING_WORKER._worker_task)  # noqa: SLF001 - see above

@@ -73,11 +73,21 @@ class Channels:
             # One name on all channels: a kernel asks for input whoever sent the cell, by its name.
             connection.identity = self._session.bsession
             connection.rcvhwm = 0  # what a test asserts on must not be dropped
+            if channel == "stdin":
+                self._handshake = connection.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
             separator = "ipc://{ip}-{port}" if by_file else "tcp://{ip}:{port}"
             connection.connect(separator.format(ip=ports["ip"], port=ports[f"{channel}_port"]))
             self._poller.register(connection, zmq.POLLIN)
             self._sockets[channel] = connection
         self._sockets["iopub"].subscribe(b"")
+
+    def can_be_asked(self, timeout_s: float) -> bool:
+        """Wait until the kernel can ask for input: a question before that is lost.
+
+        Args:
+            timeout_s: How long to wait at most, in seconds.
+        """
+        return bool(self._handshake.poll(round(timeout_s * 1_000)))
 
     def send(
         self,

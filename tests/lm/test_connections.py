@@ -10,6 +10,8 @@ import threading
 import pytest
 
 from nbtool.lm import connections
+from nbtool.lm.connections import loops_session
+from nbtool.runtime.program import as_program
 from nbtool.testing.answers import Answer
 from nbtool.testing.server import ScriptedServer
 from nbtool.tracing.boundary import watching
@@ -110,3 +112,10 @@ async def test_cookies_of_a_provider_are_not_kept():
 
     session.cookie_jar.update_cookies({"user": "one"})
     assert len(session.cookie_jar) == 0
+
+
+async def test_session_outlives_the_program_that_needed_it_first():
+    session = await as_program(loops_session())
+
+    assert session.closed is False
+    assert await loops_session() is session
