@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
 
 import pytest
 
 from nbtool import configuration, ownership
 from nbtool.lm.caching import current
+
+
+def pytest_configure(config):
+    """Keep answers out of the home of whoever runs the tests, also those of shared programs."""
+    folder = tempfile.TemporaryDirectory(prefix="nbtool-cache-", ignore_cleanup_errors=True)
+    config.add_cleanup(folder.cleanup)
+    os.environ["NBTOOL_CACHE_DIR"] = folder.name
 
 
 def pytest_addoption(parser):
@@ -53,7 +62,7 @@ def _settings_as_before():
 
 @pytest.fixture(autouse=True)
 def cache_folder(tmp_path, monkeypatch):
-    """Keep answers apart: those of other tests, and those in the home of whoever runs these."""
+    """Give a test a cache of its own, and so no answer of another test."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("NBTOOL_CACHE_DIR", str(folder))  # programs that a test starts get it too
     monkeypatch.setattr(current, "cache", current.Cache())
