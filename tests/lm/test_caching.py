@@ -287,6 +287,48 @@ async def test_request_without_a_json_form_is_made_each_time(connect, caplog):
     assert caplog.text.count("A request is not cached: ") <= 1
 
 
+async def test_answer_of_the_responses_api_is_kept_whole(connect):
+    answer = Answer("See:", tool_calls=[{"name": "f", "arguments": {"x": 1}, "id": "c1"}])
+    async with ScriptedServer([answer]) as server:
+        lm = connect(server, model_type="responses")
+        asked = await lm.acall("x")
+        nbtool.cache.flush()
+        nbtool.cache.reset_memory_cache()
+        hit = await lm.acall("x")
+
+    assert hit == asked
+    assert hit[0]["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"x": 1}'}
+    assert (lm.history[1]["usage"], lm.history[1]["response"].cache_hit) == ({}, True)
+
+
+async def test_answer_of_a_users_transport_is_kept():
+    class Counting:
+        calls = 0
+
+        async def complete(self, request):
+            self.calls += 1
+            usage = {"total_tokens": 5}
+            return {"choices": [{"message": {"content": str(self.calls)}}], "usage": usage}
+
+    lm = LM("openai/test")
+    lm.transport = Counting()
+    answers = [await lm.acall("x"), await lm.acall("x")]
+
+    assert answers == [["1"], ["1"]]
+    assert [entry["usage"] for entry in lm.history] == [{"total_tokens": 5}, {}]
+
+
+async def test_hit_costs_nothing_of_a_budget(connect):
+    async with ScriptedServer(["Paris", "never"]) as server:
+        lm = connect(server)
+        with nbtool.context(max_tokens_total=2):
+            answers = [await lm.acall("x"), await lm.acall("x")]
+            with pytest.raises(nbtool.BudgetError):
+                await lm.acall("y")
+
+    assert answers == [["Paris"], ["Paris"]]
+
+
 async def test_a_users_own_lm_is_not_cached():
     class Counting(BaseLM):
         calls = 0
@@ -304,102 +346,3 @@ async def test_dummy_lm_gives_its_answers_in_order():
     lm = DummyLM([{"answer": "1"}, {"answer": "2"}])
 
     assert await lm.acall("x") != await lm.acall("x")
-
-
-# -- identical requests at the same time ---------------------------------------------------------
-
-
-async def test_identical_calls_at_the_same_time_make_one_request(connect):
-    async with ScriptedServer([Answer("Paris", delay_s=0.2)]) as server:
-        lm, recorder = connect(server), Recorder()
-        with watching(recorder):
-            answers = await asyncio.gather(*(lm.acall("Capital?") for _ in range(20)))
-
-    assert answers == [["Paris"]] * 20
-    assert len(server.requests) == 1
-    assert len(lm.history) == 20
-    first, *others = recorder.records()
-    assert (first.usage["total_tokens"], "shared" in first.attributes) == (2, False)
-    assert {(len(step.usage), step.attributes.get("shared")) for step in others} == {(0, True)}
-
-
-async def test_those_who_share_an_answer_get_copies(connect):
-    async with ScriptedServer([Answer("Paris", delay_s=0.2)]) as server:
-        lm = connect(server)
-        first, second, third = await asyncio.gather(*(lm.aforward("x") for _ in range(3)))
-
-    first.choices[0].message.content = second.choices[0].message.content = "spoilt"
-    assert third.choices[0].message.content == "Paris"
-    assert (first.usage.total_tokens, second.usage, third.usage) == (2, {}, {})
-    assert "cache_hit" not in third
-
-
-@pytest.mark.parametrize("number", [0, 1], ids=["the first", "another"])
-async def test_cancelling_one_caller_does_not_cancel_the_others(connect, number):
-    async with ScriptedServer([Answer("Paris", delay_s=0.5)]) as server:
-        lm = connect(server)
-        calls = [asyncio.ensure_future(lm.aforward("x")) for _ in range(3)]
-        await server.wait_until(lambda: server.in_flight == 1)
-        calls.pop(number).cancel()
-        one, other = await asyncio.gather(*calls)
-
-    assert (len(server.requests), server.aborted) == (1, 0)
-    assert one.choices[0].message.content == other.choices[0].message.content == "Paris"
-    # Whoever is left first answers for the tokens.
-    assert (one.usage.total_tokens, other.usage) == (2, {})
-
-
-async def test_last_caller_that_is_cancelled_takes_the_request_along(connect):
-    async with ScriptedServer([Answer("x", delay_s=60), "Paris"]) as server:
-        lm = connect(server)
-        calls = [asyncio.ensure_future(lm.acall("x")) for _ in range(3)]
-        await server.wait_until(lambda: server.in_flight == 1)
-        for call in calls:
-            call.cancel()
-        await asyncio.wait(calls)
-        await server.wait_until(lambda: server.aborted == 1)
-        assert await lm.acall("x") == ["Paris"]
-
-
-async def test_time_limit_of_one_caller_is_its_own(connect):
-    async with ScriptedServer([Answer("Paris", delay_s=1.0)]) as server:
-        lm = connect(server)
-        patient = asyncio.ensure_future(lm.acall("x"))
-        await server.wait_until(lambda: server.in_flight == 1)
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(lm.acall("x"), 0.1)
-        assert await patient == ["Paris"]
-
-
-async def test_failure_reaches_each_caller_as_an_error_of_its_own(connect):
-    async with ScriptedServer([Failure(500, delay_s=0.2)]) as server:
-        lm = connect(server)
-        calls = [lm.acall("x") for _ in range(3)]
-        errors = await asyncio.gather(*calls, return_exceptions=True)
-
-    assert {(type(error), error.status) for error in errors} == {(LMServerError, 500)}
-    assert len(server.requests) == 1
-    assert len(set(map(id, errors))) == 3
-
-
-async def test_watched_caller_sees_tokens_while_others_share_its_request(connect):
-    recorder = Recorder(wants_tokens=True)
-    async with ScriptedServer([Answer("a b c d", chunk_delay_s=0.05)]) as server:
-        lm = connect(server)
-        with watching(recorder):
-            calls = [asyncio.ensure_future(lm.acall("x")) for _ in range(2)]
-            await server.wait_until(
-                lambda: any(step.arrived.startswith("a b") for step in recorder.records())
-            )
-            answers = await asyncio.gather(*calls)
-
-    assert answers == [["a b c d"]] * 2
-    assert [request.streamed for request in server.requests] == [True]
-
-
-async def test_streamed_answer_is_kept_like_any_other(connect):
-    async with ScriptedServer(["a b", "never"]) as server:
-        lm = connect(server)
-        with watching(Recorder(wants_tokens=True)):
-            await lm.acall("x")
-        assert await lm.acall("x") == ["a b"]

@@ -150,8 +150,9 @@ def test_copies_share_nothing_with_the_value_or_each_other(around):
     [
         ("value", b"{"), ("value", b"\xff"), ("response", b"[]"), ("response", b"1"),
         ("pickle", b"1"), ("", b"1"), ("value", b"[" * 100_000),
+        ("response", b'{"output": [{"type": "message", "content": [{"annotations": [5]}]}]}'),
     ],
-    ids=["cut", "no text", "list", "number", "other kind", "no kind", "deep"],
+    ids=["cut", "no text", "list", "number", "other kind", "no kind", "deep", "trap"],
 )  # fmt: skip
 def test_damaged_entry_of_a_file_is_none(kind, body):
     assert written(kind, body) is None

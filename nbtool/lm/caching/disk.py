@@ -169,6 +169,7 @@ class Disk:
                 self._thread = None
                 self._unsaved.clear()
                 left, self._reads = self._reads, []
+                self._changed.notify_all()
             self._serve(left)
         with self._using:
             self._store.close()

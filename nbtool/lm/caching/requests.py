@@ -7,13 +7,14 @@ import functools
 import inspect
 import logging
 import warnings
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, TypeVar, cast
 
 from nbtool.lm.caching.current import cache_in_use
 from nbtool.lm.caching.entries import Entry, entry_of
 from nbtool.lm.caching.flights import joined
 from nbtool.lm.caching.keys import IGNORED, key_of
 from nbtool.lm.caching.tiers import Cache
+from nbtool.runtime.door import run
 from nbtool.runtime.threads import in_worker
 from nbtool.tracing.boundary import current_span
 
@@ -165,15 +166,17 @@ def request_cache(
 
         @functools.wraps(fn)
         def call(*args: Any, **kwargs: Any) -> Any:
-            cache = cache_in_use()
-            request = _copied(request_of(args, kwargs))
-            if cache is None or request is None:
+            tiers = _tiers_for(request_of(args, kwargs), ignored, enable_memory_cache)
+            if tiers is None:
                 return fn(*args, **kwargs)
-            found = cache.get(request, ignored)
-            if found is None:
-                found = fn(*args, **kwargs)
-                cache.put(request, found, ignored, enable_memory_cache)
-            return found
+            kept = tiers.recall() or run(tiers.fetch())
+            if kept is not None:
+                return kept.read()
+            value = fn(*args, **kwargs)  # here, not behind the door: it stays in its thread
+            entry = entry_of(value)
+            if entry is not None:
+                run(tiers.keep(value, entry))
+            return value
 
         return cast("F", acall if inspect.iscoroutinefunction(fn) else call)
 
@@ -190,14 +193,6 @@ def _named(
         if parameter.kind is parameter.VAR_KEYWORD:
             named.update(named.pop(parameter.name))
     return named
-
-
-def _copied(request: Request) -> Request | None:
-    """Copy what a function may change; None where that is impossible, and so is a key."""
-    try:
-        return copy.deepcopy(request)
-    except Exception:  # noqa: BLE001 - locks, connections, …: they raise what they like
-        return None
 
 
 # -- one request and the cache -------------------------------------------------------------------
@@ -219,16 +214,26 @@ def _tiers_for(request: Request, ignored: Collection[str], in_memory: bool) -> _
     cache = cache_in_use()
     if cache is None:
         return None
-    kind = cast("type[Any]", type(cache))
-    if isinstance(cache, Cache) and kind.get is Cache.get and kind.put is Cache.put:
+    if _is_ours(cache):
         key = cache.key_or_none(request, ignored)
         return None if key is None else _Ours(cache, key, in_memory)
-    copied = _copied(request)
     try:
         flight = id(cache), key_of(request, ignored)
+        copied = copy.deepcopy(request)  # the function may change its arguments
     except Exception:  # noqa: BLE001 - as in `Cache.key_or_none`
         return None
-    return None if copied is None else _Users(cache, copied, flight, ignored, in_memory)
+    return _Users(cache, copied, flight, ignored, in_memory)
+
+
+def _is_ours(cache: Any) -> TypeGuard[Cache]:
+    """Tell whether it is read and written by key, off the loop.
+
+    A subclass may have methods of its own, and a test may have patched those of the object.
+    """
+    return isinstance(cache, Cache) and all(
+        getattr(getattr(cache, name), "__func__", None) is method
+        for name, method in (("get", Cache.get), ("put", Cache.put))
+    )
 
 
 class _Ours:

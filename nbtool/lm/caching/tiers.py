@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import sys
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +77,7 @@ class Cache:
         self.enable_memory_cache = bool(enable_memory_cache)
         self._given_folder = disk_cache_dir
         self._limit_bytes = math.inf if disk_size_limit_bytes is None else disk_size_limit_bytes
+        self._known_disk: Disk | None = None
         self.memory_cache = Memory(memory_max_entries)
 
     # -- by request ----------------------------------------------------------------------------
@@ -191,21 +191,22 @@ class Cache:
         """Folder of the file; None where there is no disk tier."""
         return None if self._disk is None else str(self._disk.file.parent)
 
-    @cached_property
+    @property
     def _disk(self) -> Disk | None:
-        # Not before it is needed: NBTOOL_CACHE_DIR may be set in a cell, after the import.
-        if not self.enable_disk_cache:
-            return None
-        try:
-            folder = (
-                default_folder(os.environ, sys.platform)
-                if self._given_folder is None
-                else Path(self._given_folder).expanduser().absolute()
-            )
-        except RuntimeError as error:  # no home
-            _log.warning("Answers are cached in memory only: %s. Set %s.", error, VARIABLE)
-            return None
-        return Disk(folder, self._limit_bytes)
+        # Not before it is needed: NBTOOL_CACHE_DIR may be set in a cell, after the import. And no
+        # `cached_property`: in Python 3.11 it has a lock, which a fork may leave taken.
+        if self._known_disk is None and self.enable_disk_cache:
+            try:
+                self._known_disk = Disk(self._folder(), self._limit_bytes)
+            except RuntimeError as error:  # no home
+                self.enable_disk_cache = False
+                _log.warning("Answers are cached in memory only: %s. Set %s.", error, VARIABLE)
+        return self._known_disk if self.enable_disk_cache else None
+
+    def _folder(self) -> Path:
+        if self._given_folder is None:
+            return default_folder(os.environ, sys.platform)
+        return Path(self._given_folder).expanduser().absolute()
 
     def reset_memory_cache(self) -> None:
         """Forget what is in memory; what is on disk stays."""
