@@ -12,13 +12,6 @@ from nbtool import configuration, ownership
 from nbtool.lm.caching import current
 
 
-def pytest_configure(config):
-    """Keep answers out of the home of whoever runs the tests, also those of shared programs."""
-    folder = tempfile.TemporaryDirectory(prefix="nbtool-cache-", ignore_cleanup_errors=True)
-    config.add_cleanup(folder.cleanup)
-    os.environ["NBTOOL_CACHE_DIR"] = folder.name
-
-
 def pytest_addoption(parser):
     # Here and not in tests/kernels: pytest reads only this file before it reads the command line.
     parser.addoption(
@@ -28,10 +21,14 @@ def pytest_addoption(parser):
     )
 
 
-def pytest_configure():
+def pytest_configure(config):
     # A shell that starts us with `&` lets us ignore Ctrl-C, and what the tests start would too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What a test does not give a folder of its own, such as programs that several share.
+    folder = tempfile.TemporaryDirectory(prefix="nbtool-cache-", ignore_cleanup_errors=True)
+    config.add_cleanup(folder.cleanup)
+    os.environ["NBTOOL_CACHE_DIR"] = folder.name
 
 
 def pytest_collection_modifyitems(config, items):

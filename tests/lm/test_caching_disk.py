@@ -147,10 +147,9 @@ async def test_reader_that_is_cancelled_does_not_disturb_the_others(cache_folder
 
 
 def test_thread_that_nobody_needs_closes_the_file_and_ends(cache_folder):
-    disk = Disk(cache_folder, 10**9, idle_s=0.05)
+    disk = Disk(cache_folder, 10**9, idle_s=0.5)
     disk.write("a", entry_of("1"))
-    disk.flush(30)
-    disk._thread.join(30)
+    disk._thread.join(60)
 
     assert sorted(file.name for file in cache_folder.iterdir()) == [FILE]
     assert asyncio.run(disk.read("a")).read() == "1"
@@ -389,6 +388,17 @@ def test_lower_limit_makes_the_file_smaller(cache_folder):
 
     assert (before > 1_000_000, size_of(cache_folder) <= 200_000) == (True, True)
     assert on_disk(cache_folder).get(ASKED) == "Paris"
+
+
+def test_room_is_made_in_portions_until_the_limit_holds(cache_folder):
+    kept_by(cache_folder, **{f"k{n}": "x" * 100_000 for n in range(120)})
+    disk = Disk(cache_folder, 1_000_000, idle_s=0.5)
+    disk.write("new", entry_of("Paris"))
+    disk._thread.join(60)
+
+    assert size_of(cache_folder) <= 1_000_000
+    assert asyncio.run(disk.read("k119")).read() == "x" * 100_000
+    assert asyncio.run(disk.read("new")).read() == "Paris"
 
 
 def test_answer_that_is_larger_than_the_limit_pushes_out_nothing(cache_folder):

@@ -21,7 +21,7 @@ FILE_NAME = f"answers-{SCHEMA_VERSION}.sqlite3"
 
 _BUSY_S = 0.2  # who is kept out by another process tries again later, and lets readers pass
 _USE_IS_NOTED_EVERY_S = 60
-_LEFT_AFTER_SHRINKING = 0.9
+_PORTION_BYTES = 4 * 1024 * 1024
 _STATEMENTS = (
     """CREATE TABLE answers (
         key TEXT PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL, used_s INTEGER NOT NULL
@@ -96,20 +96,27 @@ class Database:
                 "UPDATE answers SET used_s = ? WHERE key = ? AND used_s < ?", uses
             )
 
-    def shrink(self, limit_bytes: float) -> None:
-        """Where all take more than `limit_bytes`, delete what was used longest ago."""
-        while (used := self._used_bytes()) > limit_bytes:
-            oldest = self._oldest(used - _LEFT_AFTER_SHRINKING * limit_bytes)
-            if not oldest:
-                break
+    def shrink(self, limit_bytes: float) -> bool:
+        """Delete what was used longest ago, where all take more than `limit_bytes`.
+
+        It is done in portions, so that others get their turn between them.
+
+        Returns:
+            Whether there may be more to do.
+        """
+        surplus_bytes = self._used_bytes() - limit_bytes
+        oldest = self._oldest(min(surplus_bytes, _PORTION_BYTES)) if surplus_bytes > 0 else []
+        if oldest:
             self._connection.execute("BEGIN IMMEDIATE")
             with self._connection:
                 self._connection.executemany("DELETE FROM answers WHERE rowid = ?", oldest)
         page_bytes = self._pragma("page_size")
         surplus = self._pragma("page_count") - int(limit_bytes // page_bytes)
-        if surplus > 0:  # the pages of deleted answers would only be used again
+        unused = min(surplus, self._pragma("freelist_count"), _PORTION_BYTES // page_bytes)
+        if unused > 0:  # the pages of deleted answers would only be used again
             # `execute` would take one step, and each step frees one page.
-            self._connection.executescript(f"PRAGMA incremental_vacuum({surplus})")
+            self._connection.executescript(f"PRAGMA incremental_vacuum({unused})")
+        return bool(oldest) or unused > 0
 
     def _used_bytes(self) -> int:
         pages = self._pragma("page_count") - self._pragma("freelist_count")

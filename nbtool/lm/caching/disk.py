@@ -178,7 +178,7 @@ class Disk:
         """Wait for work and take it; None where the thread shall end."""
         with self._changed:
             is_idle = self._is_ending
-            if not (self._reads or self._unsaved or is_idle):
+            if not (self._reads or self._unsaved or self._store.may_be_large or is_idle):
                 is_idle = not self._changed.wait(self._idle_s)
             work = _Work(self._reads, dict(itertools.islice(self._unsaved.items(), _BATCH)))
             self._reads = []
@@ -205,19 +205,23 @@ class Disk:
                 reading.settle(None)
 
     def _save(self, work: _Work) -> bool:
-        """Write answers; False where another process keeps us out for now."""
-        if not work.entries and not work.used:
-            return True
+        """Write answers and make room; False where another process keeps us out for now."""
         try:
-            self._store.save(work.entries, work.used)
+            if work.entries or work.used:
+                self._store.save(work.entries, work.used)
+                self._note_saved(work.entries)
+            if self._store.may_be_large:
+                self._store.shrink()
         except BusyError:
             return False
+        return True
+
+    def _note_saved(self, entries: dict[str, Written]) -> None:
         with self._changed:
-            for key, entry in work.entries.items():
+            for key, entry in entries.items():
                 if self._unsaved.get(key) is entry:  # else there is a newer one
                     del self._unsaved[key]
             self._changed.notify_all()
-        return True
 
     # -- ends ----------------------------------------------------------------------------------
 

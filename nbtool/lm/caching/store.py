@@ -52,12 +52,14 @@ class Store:
     Attributes:
         file: The file.
         is_off: It cannot be used; nothing is read or written any more.
+        may_be_large: Whether `shrink` may have something to do.
     """
 
     def __init__(self, folder: Path, limit_bytes: float) -> None:
         self.file = folder / FILE_NAME
         self.limit_bytes = limit_bytes
         self.is_off = False
+        self.may_be_large = False
         self._can_write = True
         self._moves = 0
         self._database: Database | None = None
@@ -83,13 +85,17 @@ class Store:
         if not self._can_write or not (entries or self.file.exists()):
             return
 
-        def work() -> None:
-            database = self._opened()
-            database.save(entries, used)
-            if math.isfinite(self.limit_bytes):
-                database.shrink(self.limit_bytes)
+        self._tried(lambda: self._opened().save(entries, used))
+        self.may_be_large = math.isfinite(self.limit_bytes)
 
-        self._tried(work)
+    def shrink(self) -> None:
+        """Delete some of what is too much; `may_be_large` tells whether to go on.
+
+        Raises:
+            BusyError: Nothing was deleted; it may be later.
+        """
+        more = self._can_write and self._tried(lambda: self._opened().shrink(self.limit_bytes))
+        self.may_be_large = bool(more)
 
     def close(self) -> None:
         """Close the file; it is opened again when it is needed."""
