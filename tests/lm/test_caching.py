@@ -329,6 +329,17 @@ async def test_hit_costs_nothing_of_a_budget(connect):
     assert answers == [["Paris"], ["Paris"]]
 
 
+async def test_hit_adds_nothing_to_the_usage_of_a_program(connect):
+    async with ScriptedServer(["[[ ## answer ## ]]\nParis"]) as server:
+        qa = nbtool.Predict("question -> answer")
+        with nbtool.context(lm=connect(server), track_usage=True):
+            asked, hit = [await qa.acall(question="Capital?") for _ in range(2)]
+
+    assert asked.answer == hit.answer == "Paris"
+    assert asked.get_lm_usage()["openai/test"]["completion_tokens"] > 0
+    assert hit.get_lm_usage() == {}
+
+
 async def test_a_users_own_lm_is_not_cached():
     class Counting(BaseLM):
         calls = 0

@@ -79,13 +79,29 @@ def test_arguments_may_stand_in_dspys_order(tmp_path):
     assert nbtool.cache.memory_cache.max_entries == 7
 
 
-@pytest.mark.parametrize("entries", [0, -1, None, math.nan], ids=str)
-def test_memory_of_no_size_is_refused_and_the_cache_stays(entries):
+@pytest.mark.parametrize("value", [0, -1, math.nan, "1"], ids=str)
+@pytest.mark.parametrize("name", ["memory_max_entries", "disk_size_limit_bytes"])
+def test_tier_of_no_size_is_refused_and_the_cache_stays(name, value):
     before = nbtool.cache
-    with pytest.raises(LMConfigurationError, match="`memory_max_entries`"):
-        nbtool.configure_cache(memory_max_entries=entries)
+    with pytest.raises(LMConfigurationError, match=f"`{name}` must be a positive number"):
+        nbtool.configure_cache(**{name: value})
 
     assert nbtool.cache is before
+
+
+def test_memory_without_a_limit_is_written_as_infinite():
+    with pytest.raises(ValueError, match=r"`memory_max_entries` cannot be None\."):
+        nbtool.configure_cache(memory_max_entries=None)
+
+    nbtool.configure_cache(memory_max_entries=math.inf, disk_size_limit_bytes=None)
+
+
+def test_folder_is_the_one_it_was_when_it_was_given(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    nbtool.configure_cache(disk_cache_dir="mine")
+    monkeypatch.chdir("/")
+
+    assert nbtool.cache.disk_cache_dir == str(tmp_path / "mine")
 
 
 async def test_answers_of_another_cache_are_not_seen(connect, tmp_path):

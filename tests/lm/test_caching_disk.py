@@ -314,7 +314,8 @@ def test_without_a_home_memory_goes_on(run):
     said = run(
         """
         import logging, os, nbtool
-        os.environ.pop("NBTOOL_CACHE_DIR"); os.environ.pop("HOME", None)
+        for name in ("NBTOOL_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+            os.environ.pop(name, None)
         os.getuid = lambda: 2**31 - 7  # a user whom the system does not know, as in containers
         nbtool.cache.put({"a": 1}, "x")
         print(nbtool.cache.get({"a": 1}), nbtool.cache.disk_cache_dir)

@@ -45,7 +45,7 @@ def configure_cache(
         safe_types: As `restrict_pickle`.
 
     Raises:
-        LMConfigurationError: `memory_max_entries` is no positive number.
+        LMConfigurationError: `memory_max_entries` or `disk_size_limit_bytes` is no positive number.
 
     Example:
         >>> import nbtool

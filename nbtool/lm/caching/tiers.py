@@ -50,7 +50,7 @@ class Cache:
         safe_types: As `restrict_pickle`.
 
     Raises:
-        LMConfigurationError: `memory_max_entries` is no positive number.
+        LMConfigurationError: `memory_max_entries` or `disk_size_limit_bytes` is no positive number.
 
     Example:
         >>> cache = Cache(enable_disk_cache=False)
@@ -72,10 +72,11 @@ class Cache:
         restrict_pickle: bool = False,  # noqa: ARG002 - see the docstring
         safe_types: list[type[Any]] | None = None,  # noqa: ARG002 - see the docstring
     ) -> None:
-        _check(memory_max_entries)
+        _check(memory_max_entries, disk_size_limit_bytes)
         self.enable_disk_cache = bool(enable_disk_cache)
         self.enable_memory_cache = bool(enable_memory_cache)
-        self._given_folder = disk_cache_dir
+        given = disk_cache_dir
+        self._given_folder = None if given is None else Path(given).expanduser().absolute()
         self._limit_bytes = math.inf if disk_size_limit_bytes is None else disk_size_limit_bytes
         self._known_disk: Disk | None = None
         self.memory_cache = Memory(memory_max_entries)
@@ -197,16 +198,12 @@ class Cache:
         # `cached_property`: in Python 3.11 it has a lock, which a fork may leave taken.
         if self._known_disk is None and self.enable_disk_cache:
             try:
-                self._known_disk = Disk(self._folder(), self._limit_bytes)
+                folder = self._given_folder or default_folder(os.environ, sys.platform)
+                self._known_disk = Disk(folder, self._limit_bytes)
             except RuntimeError as error:  # no home
                 self.enable_disk_cache = False
                 _log.warning("Answers are cached in memory only: %s. Set %s.", error, VARIABLE)
         return self._known_disk if self.enable_disk_cache else None
-
-    def _folder(self) -> Path:
-        if self._given_folder is None:
-            return default_folder(os.environ, sys.platform)
-        return Path(self._given_folder).expanduser().absolute()
 
     def reset_memory_cache(self) -> None:
         """Forget what is in memory; what is on disk stays."""
@@ -231,16 +228,26 @@ class Cache:
         return f"<Cache: {', '.join(filter(None, (memory, disk))) or 'off'}>"
 
 
-def _check(memory_max_entries: Any) -> None:
+def _check(memory_max_entries: Any, disk_size_limit_bytes: Any) -> None:
     if memory_max_entries is None:
         raise LMConfigurationError(
             "`memory_max_entries` cannot be None.", hint="Use `math.inf` for no limit."
         )
-    if not memory_max_entries > 0:
+    if not _is_positive(memory_max_entries):
         raise LMConfigurationError(
             f"`memory_max_entries` must be a positive number, but received {memory_max_entries!r}.",
             hint="Use `enable_memory_cache=False` to keep nothing in memory.",
         )
+    if disk_size_limit_bytes is not None and not _is_positive(disk_size_limit_bytes):
+        raise LMConfigurationError(
+            "`disk_size_limit_bytes` must be a positive number of bytes or None, but received "
+            f"{disk_size_limit_bytes!r}.",
+            hint="Use `enable_disk_cache=False` to keep nothing on disk.",
+        )
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and value > 0
 
 
 _said: set[str] = set()
