@@ -281,6 +281,11 @@ class Call(ForgottenAwait, Driven[T]):
         return Trace(lambda: subtree(process_recorder.records(), span.id))
 
     @property
+    def cost_usd(self) -> float | None:
+        """What the call has cost so far; None where no price is known."""
+        return self.trace.totals.cost_usd
+
+    @property
     def age_s(self) -> float:
         """Seconds since the call started; 0 before."""
         return 0.0 if self._started_s is None else time.monotonic() - self._started_s
@@ -306,7 +311,9 @@ class Call(ForgottenAwait, Driven[T]):
         if self._started_s is None:
             return "not started; await it"
         where = f", made in {self.cell}" if self.cell else ""
-        return f"running for {self.age_s:.1f} s{where}; await it, or call .result()"
+        cost = self.cost_usd
+        spent = f", {cost:.4f} USD so far" if cost is not None else ""
+        return f"running for {self.age_s:.1f} s{where}{spent}; await it, or call .result()"
 
     def __del__(self) -> None:
         outcome = self.__dict__.get("_outcome")

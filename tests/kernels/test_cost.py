@@ -47,3 +47,31 @@ def test_shutdown_and_restart_while_a_cell_is_parked_are_quick(any_python, noteb
 
     assert (ended, again.result_text) == (True, "'again'")
     assert time.monotonic() - began_s < 8
+
+
+UNTOUCHED = """
+import asyncio, events_of_before as before
+loop = asyncio.get_running_loop()
+own = set(vars(loop))  # in a kernel of its own: after this look every attribute is slower
+own - before.own, loop.get_task_factory(), [
+    name for name in ("call_soon", "call_at", "_run_once", "run_forever", "create_task")
+    if getattr(type(loop), name) is not before.methods[name]
+]
+"""
+
+
+@pytest.mark.behaviour(32)
+def test_nothing_that_a_task_switch_passes_is_replaced(any_kernel):
+    any_kernel.run(
+        "import asyncio, sys, types\n"
+        "probe = asyncio.new_event_loop()\n"
+        "kind = type(asyncio.get_running_loop())\n"
+        "names = 'call_soon', 'call_at', '_run_once', 'run_forever', 'create_task'\n"
+        "sys.modules['events_of_before'] = types.SimpleNamespace(\n"
+        "    own=set(vars(probe)), methods={name: getattr(kind, name) for name in names})\n"
+        "probe.close()"
+    )
+    any_kernel.run("import nbtool\nfor _ in range(1_000): nbtool.run(asyncio.sleep(0))")
+
+    cell = any_kernel.run(UNTOUCHED)
+    assert cell.result_text == "({'run_until_complete'}, None, [])"

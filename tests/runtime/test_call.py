@@ -83,3 +83,29 @@ async def test_running_calls_are_listed_until_they_end():
     with pytest.raises(asyncio.CancelledError):
         await started
     assert (names, stopped, nbtool.running()) == (["sleep"], 1, [])
+
+
+async def test_running_call_tells_what_it_has_cost_so_far():
+    asked, told = asyncio.Event(), asyncio.Event()
+
+    class Paid(nbtool.BaseLM):
+        async def aforward(self, prompt=None, messages=None, **kwargs):
+            return {
+                "choices": [{"message": {"content": "yes"}}],
+                "_hidden_params": {"response_cost": 0.25},
+            }
+
+    class Asks(nbtool.Module):
+        async def aforward(self):
+            await Paid("paid").acall("?")
+            asked.set()
+            await told.wait()
+
+    made = Asks().acall()
+    task = asyncio.create_task(made)
+    await asked.wait()
+    shown, cost = repr(nbtool.running()), made.cost_usd
+    told.set()
+    await task
+
+    assert (cost, "0.2500 USD so far" in shown) == (0.25, True)
