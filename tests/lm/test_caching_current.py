@@ -205,6 +205,7 @@ async def test_patched_method_of_the_cache_is_called(connect):
 
     (request, response, *_), _ = put.call_args
     assert request["messages"] == [{"role": "user", "content": "Capital?"}]
+    assert not {"api_key", "api_base"} & set(request)
     assert response.choices[0].message.content == "Paris"
 
 

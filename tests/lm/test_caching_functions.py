@@ -134,6 +134,19 @@ async def test_functions_of_the_same_arguments_are_kept_apart():
     assert (double(5), square(5)) == (10, 25)
 
 
+def test_function_whose_source_has_changed_is_another_one():
+    def twice(x):
+        return x + x
+
+    def square(x):
+        return x * x
+
+    twice.__qualname__ = square.__qualname__ = "ask"  # as in two cells, or two notebooks
+    cached = request_cache()
+
+    assert (cached(twice)(5), cached(square)(5), cached(twice)(5)) == (10, 25, 10)
+
+
 class Broken:
     def get(self, *args):
         raise OSError("no connection")

@@ -118,6 +118,7 @@ def request_cache(
 
     Calls whose arguments have no JSON form are not cached, nor is None. Of identical calls of a
     coroutine function at the same time one runs, in a task of its own, and all get its result.
+    A function whose source was changed is another one; what it reads from outside does not count.
 
     Args:
         cache_arg_name: Argument, a dict, that alone counts; by default all arguments count.
@@ -151,12 +152,12 @@ def request_cache(
     ignored = ignored_args_for_cache_key or IGNORED
 
     def decorator(fn: F) -> F:
-        signature = inspect.signature(fn)
+        signature, identity = inspect.signature(fn), _identity_of(fn)
 
         def request_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
             named = _named(signature, args, kwargs)
             counted = named if cache_arg_name is None else dict(named[cache_arg_name])
-            return {**counted, _FUNCTION: f"{fn.__module__}.{fn.__qualname__}"}
+            return {**counted, **identity}
 
         @functools.wraps(fn)
         async def acall(*args: Any, **kwargs: Any) -> Any:
@@ -181,6 +182,15 @@ def request_cache(
         return cast("F", acall if inspect.iscoroutinefunction(fn) else call)
 
     return decorator
+
+
+def _identity_of(fn: Callable[..., Any]) -> Request:
+    """Return what tells a function from others: in notebooks many are called ``__main__.ask``."""
+    try:
+        source = inspect.getsource(fn)
+    except (OSError, TypeError):  # it has none, or none that is at hand
+        source = None
+    return {_FUNCTION: f"{fn.__module__}.{fn.__qualname__}", "_fn_source": source}
 
 
 def _named(
@@ -217,12 +227,14 @@ def _tiers_for(request: Request, ignored: Collection[str], in_memory: bool) -> _
     if _is_ours(cache):
         key = cache.key_or_none(request, ignored)
         return None if key is None else _Ours(cache, key, in_memory)
+    # What does not count is not shown to it either: there are keys among that.
+    counted = {name: value for name, value in request.items() if name not in ignored}
     try:
-        flight = id(cache), key_of(request, ignored)
-        copied = copy.deepcopy(request)  # the function may change its arguments
+        flight = id(cache), key_of(counted, ())
+        counted = copy.deepcopy(counted)  # the function may change its arguments
     except Exception:  # noqa: BLE001 - as in `Cache.key_or_none`
         return None
-    return _Users(cache, copied, flight, ignored, in_memory)
+    return _Users(cache, counted, flight, ignored, in_memory)
 
 
 def _is_ours(cache: Any) -> TypeGuard[Cache]:
