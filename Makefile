@@ -7,7 +7,7 @@ export LITELLM_LOCAL_MODEL_COST_MAP := True
 PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format kernels bench clean
+.PHONY: help demo test test-all compatibility check format kernels bench clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ test-all: $(VENV)/.local  ## Run everything: kernels of other versions, ten seed
 
 kernels: $(VENV)/.local  ## Run the kernel suite over every environment that can be made.
 	NBTOOL_INTERRUPTS=200 $(PYTEST) tests/kernels --all-kernels --timeout 1200
+
+compatibility: $(VENV)/.local  ## Write docs/compatibility.md from the tests that pass.
+	$(PYTEST) -m api --all-kernels --write-compatibility
 
 check: $(VENV)/.dev  ## Lint, types, import contract.
 	$(BIN)/ruff format --check .

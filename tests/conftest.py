@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
 from nbtool import configuration, ownership
 from nbtool.lm.caching import current
+
+sys.path.append(str(Path(__file__).resolve().parent / "compat"))
+from compatibility_page import Compatibility
 
 
 def pytest_addoption(parser):
@@ -19,9 +24,15 @@ def pytest_addoption(parser):
         action="store_true",
         help="run in kernels of every version and in other hosts, not in the newest kernel alone",
     )
+    parser.addoption(
+        "--write-compatibility",
+        action="store_true",
+        help="write docs/compatibility.md from the tests that pass",
+    )
 
 
 def pytest_configure(config):
+    config.pluginmanager.register(Compatibility(config))
     # A shell that starts us with `&` lets us ignore Ctrl-C, and what the tests start would too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
