@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from nbtool._distribution import check_distribution
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
         ToolError,
     )
     from nbtool.lm.base import BaseLM
+    from nbtool.lm.caching.current import cache, configure_cache
+    from nbtool.lm.caching.requests import request_cache
+    from nbtool.lm.caching.tiers import Cache
     from nbtool.lm.client import LM
     from nbtool.lm.history import inspect_history
     from nbtool.lm.retry import is_retryable_lm_error
@@ -93,6 +97,7 @@ __all__ = [
     "BaseCallback",
     "BaseLM",
     "BudgetError",
+    "Cache",
     "Call",
     "ChainOfThought",
     "ChatAdapter",
@@ -135,7 +140,9 @@ __all__ = [
     "Type",
     "__version__",
     "asyncify",
+    "cache",
     "configure",
+    "configure_cache",
     "context",
     "enable_nest_asyncio",
     "environment",
@@ -144,6 +151,7 @@ __all__ = [
     "last_trace",
     "load",
     "load_ipython_extension",
+    "request_cache",
     "restore",
     "run",
     "running",
@@ -192,6 +200,9 @@ _HOMES = {
         "ToolError",
     ),
     "nbtool.lm.base": ("BaseLM",),
+    "nbtool.lm.caching.current": ("cache", "configure_cache"),
+    "nbtool.lm.caching.requests": ("request_cache",),
+    "nbtool.lm.caching.tiers": ("Cache",),
     "nbtool.lm.client": ("LM",),
     "nbtool.lm.history": ("inspect_history",),
     "nbtool.lm.retry": ("is_retryable_lm_error",),
@@ -236,6 +247,29 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOME_OF})
+
+
+class _Package(ModuleType):
+    """Let users assign ``nbtool.cache``: LMs, which lie below, then use what was assigned."""
+
+    @property
+    def cache(self) -> Any:
+        return _home_of_cache().cache
+
+    @cache.setter
+    def cache(self, value: Any) -> None:
+        _home_of_cache().cache = value
+
+    @cache.deleter
+    def cache(self) -> None:
+        del _home_of_cache().cache
+
+
+def _home_of_cache() -> Any:
+    return importlib.import_module(_HOME_OF["cache"])
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def _enter_kernel() -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.syntax import Syntax
 
 from nbtool.errors import NbtoolError
+from nbtool.lm.caching.current import configure_cache
 from nbtool.views.watching import trace
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def run_all(model: str | None = None, *, show_source: bool = True) -> int:
         How many programs did not give a right answer; 0 is success.
     """
     os.environ["MODEL"] = chosen = model or os.environ.get("MODEL") or "local"
+    configure_cache(enable_disk_cache=False)  # each time one sees answers arrive
     console = Console()
     note = _LOCAL_NOTE if chosen == "local" else f"Model: {chosen}"
     console.print(note, style="dim", highlight=False)

@@ -1,14 +1,17 @@
-"""What every test gets: the settings as they were before it."""
+"""What every test gets: the settings as they were before it, and an empty cache of its own."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from nbtool import configuration, ownership
+from nbtool.lm.caching import current
 
 sys.path.append(str(Path(__file__).resolve().parent / "compat"))
 from compatibility_page import Compatibility
@@ -33,6 +36,10 @@ def pytest_configure(config):
     # A shell that starts us with `&` lets us ignore Ctrl-C, and what the tests start would too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What a test does not give a folder of its own, such as programs that several share.
+    folder = tempfile.TemporaryDirectory(prefix="nbtool-cache-", ignore_cleanup_errors=True)
+    config.add_cleanup(folder.cleanup)
+    os.environ["NBTOOL_CACHE_DIR"] = folder.name
 
 
 def pytest_collection_modifyitems(config, items):
@@ -59,3 +66,12 @@ def _settings_as_before():
     ownership._owner = ownership._Owner()  # each test may configure, whoever did before
     yield
     configuration._process = before
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    """Give a test a cache of its own, and so no answer of another test."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("NBTOOL_CACHE_DIR", str(folder))  # programs that a test starts get it too
+    monkeypatch.setattr(current, "cache", current.Cache())
+    return folder

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from nbtool.errors import LMConfigurationError
 from nbtool.lm import litellm
 from nbtool.lm.base import BaseLM, Message, usable_outputs
+from nbtool.lm.caching.requests import answered, warn_of_rollout
 from nbtool.lm.keys import current_key
 from nbtool.lm.limits import Limits
 from nbtool.lm.options import (
     LOCAL,
     check_model,
     check_retries,
+    is_reasoning_model,
     limit_and_temperature,
     sent_options,
 )
@@ -47,7 +50,8 @@ class LM(BaseLM):
         model_type: ``"chat"``, ``"text"`` or ``"responses"``: the endpoint of OpenAI's to use.
         temperature: Sampling temperature; None leaves it to the provider.
         max_tokens: Most tokens of one answer; None leaves it to the provider.
-        cache: Accepted as in DSPy; answers are not cached yet.
+        cache: Whether an answer may come from ``nbtool.cache``, and identical requests at the
+            same time share one; ``cache=False`` of a call does without for once.
         callbacks: Watchers of this LM.
         num_retries: How often a request that failed for a passing reason is sent again (>= 0).
         provider: Accepted as in DSPy, and so are the next three; nbtool does not fine-tune.
@@ -79,6 +83,7 @@ class LM(BaseLM):
     """
 
     transport: Transport = litellm.litellm_transport
+    _has_warned = False  # that another rollout may bring the same answer
 
     def __init__(
         self,
@@ -158,16 +163,28 @@ class LM(BaseLM):
         Args:
             prompt: One user turn, instead of `messages`.
             messages: Chat turns, oldest first.
-            **kwargs: Options of this request; they win over the model's.
+            **kwargs: Options of this request; they win over the model's. ``rollout_id``, which is
+                not sent, tells apart requests that are the same otherwise.
 
         Returns:
-            The response, shaped like OpenAI's.
+            The response, shaped like OpenAI's; one from the cache has ``cache_hit=True``.
 
         Raises:
             BudgetError: A limit of the settings is reached; nothing was sent.
             LMError: No usable answer came; see its subclasses.
         """
-        return await self._sent(self._request(prompt, messages, kwargs), kwargs)
+        request = self._request(prompt, messages, kwargs)
+        rollout_id = {**self.kwargs, **kwargs}.get("rollout_id")
+        self._warn_of_rollout(rollout_id, request)
+        ask = functools.partial(self._sent, request, kwargs)
+        if not kwargs.get("cache", self.cache):
+            return await ask()
+        asked = {**request, "model_type": self.model_type, "rollout_id": rollout_id}
+        return await answered(asked, ask)
+
+    def _warn_of_rollout(self, rollout_id: Any, request: dict[str, Any]) -> None:
+        if not self._has_warned and not is_reasoning_model(self.model):
+            self._has_warned = warn_of_rollout(rollout_id, request.get("temperature"))
 
     async def _sent(self, request: dict[str, Any], options: dict[str, Any]) -> Any:
         """Send a request as often as need be, within the budgets and limits."""

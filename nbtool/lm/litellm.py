@@ -46,7 +46,6 @@ def _load() -> Any:
 
     if not was_there:  # else somebody configured it: leave that as it is
         litellm.suppress_debug_info = True
-        # It warns whenever the loop changes: after every asyncio.run, in every thread.
         logging.getLogger("LiteLLM").addFilter(_is_no_loop_change)
         # What its own logging does to the usage of a Responses API answer, litellm 1.110.
         warnings.filterwarnings("ignore", _USAGE_WARNING, UserWarning)
@@ -56,7 +55,13 @@ def _load() -> Any:
 
 
 def _is_no_loop_change(record: logging.LogRecord) -> bool:
-    return "event loop changed" not in record.getMessage()
+    """Drop what litellm's logging worker says whenever the loop changes.
+
+    That is after every asyncio.run and in every thread. What it has begun on one loop it then
+    starts on the next one too, and litellm 1.106 complains when the first loop goes on.
+    """
+    text = record.getMessage()
+    return "event loop changed" not in text and "reuse already awaited coroutine" not in text
 
 
 async def _warm_up(litellm: Any) -> None:

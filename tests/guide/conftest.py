@@ -37,12 +37,13 @@ def provider():
 
 
 @pytest.fixture(scope="session")
-def on_provider():
-    """Make the variables that let a program use a server as OpenAI."""
+def on_provider(tmp_path_factory):
+    """Make the variables that let a program use a server as OpenAI, with an empty cache."""
 
     def variables(server):
         return {
             "MODEL": "openai/gpt-4o-mini",
+            "NBTOOL_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
             "OPENAI_API_KEY": "test",
             "OPENAI_API_BASE": server.base_url,
             "OPENAI_BASE_URL": server.base_url,

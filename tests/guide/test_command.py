@@ -68,6 +68,14 @@ def test_demo_streams_its_answers(demo):
     assert {request.streamed for request in requests} == {True}
 
 
+def test_demo_asks_the_model_each_time(nbtool, provider, on_provider, demo):
+    before, variables = len(provider.requests), on_provider(provider)
+    nbtool("demo", "--no-source", **variables)
+    nbtool("demo", "--no-source", **variables)
+
+    assert len(provider.requests) - before == 2 * len(demo[1])
+
+
 def test_demo_on_a_model_that_answers_nonsense_says_which_went_wrong(nbtool, on_provider):
     with ScriptedServer(default="I like trains.") as server:
         said = nbtool("demo", "--no-source", **on_provider(server))

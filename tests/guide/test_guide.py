@@ -70,6 +70,6 @@ def test_second_prompt_of_the_module_shows_the_first_answer(kernel, provider):
     source = (FOLDER / "4_custom_module.py").read_text("utf-8")
     kernel.run(source.replace("asyncio.run(main())", "await main()"), timeout_s=60)
 
-    prompt = provider.requests[-1].prompt
-    assert "`[[ ## simplified_answer ## ]]`" in prompt
+    prompts = [request.prompt for request in provider.requests]
+    prompt = next(text for text in prompts if "`[[ ## simplified_answer ## ]]`" in text)
     assert '{"reasoning": "It is in France.", "answer": "It is Paris."}' in prompt

@@ -48,7 +48,7 @@ def written(fields):
 
 
 @pytest.fixture(scope="module")
-def variables():
+def variables(tmp_path_factory):
     """Run a provider that knows the answers, and say how a program reaches it as OpenAI."""
     with ScriptedServer(by_prompt={part: written(each) for part, each in ANSWERS.items()}) as it:
         yield {
@@ -57,6 +57,7 @@ def variables():
             "OPENAI_API_BASE": it.base_url,
             "OPENAI_BASE_URL": it.base_url,
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "NBTOOL_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
         }
 
 

@@ -60,6 +60,7 @@ async def test_none_takes_an_option_of_the_model_away(connect):
     assert ("temperature" in sent, sent["seed"]) == (False, 3)
 
 
+@pytest.mark.filterwarnings("ignore:rollout_id")
 @pytest.mark.parametrize("name", ["cache", "rollout_id", "num_retries"])
 async def test_options_for_us_are_not_sent_to_the_provider(connect, name):
     async with ScriptedServer(["a"]) as server:

@@ -52,7 +52,7 @@ def watched(connect):
     async def ask(answer, *, wants_tokens):
         recorder = Recorder(wants_tokens=wants_tokens)
         async with ScriptedServer([answer]) as server:
-            lm = connect(server)
+            lm = connect(server, cache=False)
             with watching(recorder):
                 outputs = await lm.acall("What?")
         (step,) = recorder.records()

@@ -1,0 +1,1 @@
+"""The cache of answers: what was asked before is not asked, or paid for, again."""
