@@ -63,7 +63,7 @@ def _begun(lifetime: AsyncGenerator[ClientSession]) -> ClientSession:
 
 
 def keep_with_session(thing: object) -> None:
-    """Keep an object as long as the running loop's session; it replaces the one before."""
+    """Keep an object as long as the running loop has its session."""
     held = _by_loop.get(asyncio.get_running_loop())
     if held is not None:
         held.kept = thing
