@@ -74,6 +74,7 @@ def test_ten_thousand_calls_at_once_share_the_pool_and_leave_nothing(run, server
 
     assert (answers, requests, said.stderr) == (10_000, 10_001, "")
     assert (connections <= 100, extra_mb < 400) == (True, True)
-    assert tasks == ["LoggingWorker._worker_loop"]  # litellm's own, one for each loop
+    # litellm's own: one for each loop, and what it has not written down yet.
+    assert {name.partition(".")[0] for name in tasks} == {"LoggingWorker"}
     assert threads == ["nbtool-disk-cache"]  # it ends when nobody needs it for a while
     assert (sockets, still_open) == (0, 0)
