@@ -3,9 +3,9 @@
 The page keeps rows and is told what changed. Messages are numbered; a page that has missed one, or
 was reloaded, asks for all of it. ``static/trace.js`` is the other side of this protocol:
 
-- a *delta* is ``{"t": "d", "from": n, "to": n + 1}`` with a buffer of JSON: ``rows`` that are new or
-  changed (null where nothing changed, false where a value is gone), ``text`` that has arrived as
-  ``[id, offset, text]``, ids that are ``gone``, ``totals``, ``ui``;
+- a *delta* is ``{"t": "d", "from": n, "to": n + 1}`` with a buffer of JSON: ``rows`` that are new
+  or changed (null where nothing changed, false where a value is gone), ``text`` that has arrived
+  as ``[id, offset, text]``, ids that are ``gone``, ``totals``, ``ui``;
 - a *snapshot* has the same with every row whole, and ``seq``.
 """
 

@@ -213,7 +213,7 @@ class Tally:
             id=-first.id,
             parent_id=first.parent_id,
             kind="group",
-            name=one_line(f"{first.name} × {counts.total():,}", _NAME_CHARS),
+            name=one_line(f"{first.name} \N{MULTIPLICATION SIGN} {counts.total():,}", _NAME_CHARS),
             status=next(status for status in _WORST_FIRST if counts[status]),
             start_s=first.start_s,
             end_s=None if counts["running"] else self._end_s,

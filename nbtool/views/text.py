@@ -12,6 +12,7 @@ from rich.tree import Tree
 
 from nbtool.tracing.tree import totals_of
 from nbtool.views.model import Placed, Row, rows
+from nbtool.views.wording import ICONS, headline, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     from nbtool.tracing.record import SpanRecord
     from nbtool.tracing.span import Status
 
-_ICONS: dict[Status, tuple[str, str]] = {
-    "running": ("●", "cyan"),
-    "ok": ("✓", "green"),
-    "error": ("✗", "bold red"),
-    "cancelled": ("◌", "yellow"),
+_COLOURS: dict[Status, str] = {
+    "running": "cyan",
+    "ok": "green",
+    "error": "bold red",
+    "cancelled": "yellow",
 }
 _STYLES = {"lm": "magenta", "tool": "yellow", "predict": "blue", "function": "white"}
 _BLINK_S = 0.4
@@ -50,7 +51,7 @@ def tree(
         plumbing: Whether to show the steps of adapters too.
         finished: See `nbtool.views.model.rows`.
     """
-    top = Tree(_headline(spans), guide_style="dim")
+    top = Tree(_top_line(spans), guide_style="dim")
     branches = [top]
     for placed in rows(spans, plumbing=plumbing, finished=finished):
         del branches[min(placed.depth, _DRAWN_DEPTH) + 1 :]
@@ -58,23 +59,13 @@ def tree(
     return top
 
 
-def _headline(spans: Sequence[SpanRecord]) -> Text:
-    totals = totals_of(spans)
-    parts = [_counted(totals.steps, "step"), _counted(totals.lm_calls, "LM call")]
-    if totals.prompt_tokens or totals.completion_tokens:
-        parts.append(f"{totals.prompt_tokens:,} → {totals.completion_tokens:,} tokens")
-    if totals.cost_usd is not None:
-        parts.append(f"${totals.cost_usd:.4f}")
-    if totals.errors:
-        parts.append(_counted(totals.errors, "error"))
-    if totals.wall_s:
-        parts.append(seconds(totals.wall_s))
-    return Text("trace  ", style="bold").append("  ".join(parts), style="dim")
+def _top_line(spans: Sequence[SpanRecord]) -> Text:
+    return Text("trace  ", style="bold").append(headline(totals_of(spans)), style="dim")
 
 
 def _label(placed: Placed, now_s: float) -> Text:
     row = placed.row
-    icon, style = _ICONS[row.status]
+    icon, style = ICONS[row.status], _COLOURS[row.status]
     if row.status == "running" and int(now_s / _BLINK_S) % 2:
         icon = "○"
     label = Text(f"{icon} ", style=style, no_wrap=False)
@@ -98,22 +89,8 @@ def _label(placed: Placed, now_s: float) -> Text:
     return label
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def _shortened(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-
-def seconds(duration_s: float) -> str:
-    """Write a duration as ``850 ms``, ``2.41 s`` or ``3 min 20 s``."""
-    if duration_s < 0.9995:  # noqa: PLR2004 - else it would be rounded to 1000 ms
-        return f"{duration_s * 1000:.0f} ms"
-    if duration_s < 59.995:  # noqa: PLR2004 - else it would be rounded to 60.00 s
-        return f"{duration_s:.2f} s"
-    minutes, rest = divmod(round(duration_s), 60)
-    return f"{minutes} min {rest} s"
 
 
 def plain(spans: Sequence[SpanRecord]) -> str:

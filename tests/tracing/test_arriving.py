@@ -7,8 +7,10 @@ from nbtool.tracing.record import SpanRecord, remember_secret
 from nbtool.tracing.scrub import scrub_text
 
 KEY = "sk-proj-a1B2c3D4e5F6g7H8i9J0k1L2m3N4"
-PEM = "-----BEGIN PRIVATE KEY-----\n" + "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n" * 40 + (
-    "-----END PRIVATE KEY-----"
+PEM = (
+    "-----BEGIN PRIVATE KEY-----\n"
+    + "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n" * 40
+    + ("-----END PRIVATE KEY-----")
 )
 
 

@@ -159,4 +159,4 @@ print(repr(Trace.of([])))
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)  # noqa: S603 - fixed
 
-    assert run.stdout.splitlines() == ["<Trace of 0 steps>", "trace  0 steps  0 LM calls"]
+    assert run.stdout.splitlines() == ["<Trace of 0 steps>", "trace  0 steps · 0 LM calls"]

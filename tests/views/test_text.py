@@ -5,7 +5,8 @@ import pytest
 from rich.console import Console
 
 from nbtool.tracing.record import SpanRecord
-from nbtool.views.text import plain, seconds, tree
+from nbtool.views.text import plain, tree
+from nbtool.views.wording import seconds
 
 
 def record(number, parent=None, kind="tool", name="step", status="ok", **more):
@@ -36,7 +37,7 @@ CALL = [
 ]  # fmt: skip
 
 DRAWN = """\
-trace  5 steps  1 LM call  1,200 → 5 tokens  $0.0010  1 error  2.00 s
+trace  5 steps · 1 LM call · 1,200 → 5 tokens · $0.0010 · 1 error · 2.00 s
 ├── ✓ QA  module  2.00 s  question=Capital of France?
 │   answer=Paris
 │   ├── ✓ openai/m  lm  2.00 s  1,200 → 5 tokens  sent 2 times
@@ -51,7 +52,7 @@ def test_plain_tree_can_be_read():
 
 
 def test_plain_tree_of_nothing_is_a_line_of_totals():
-    assert plain([]) == "trace  0 steps  0 LM calls"
+    assert plain([]) == "trace  0 steps · 0 LM calls"
 
 
 def test_terminal_shows_colours_and_the_same_words():

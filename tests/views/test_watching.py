@@ -51,7 +51,7 @@ def test_trace_that_saw_nothing_is_empty():
         pass
 
     assert len(t) == 0
-    assert str(t) == "trace  0 steps  0 LM calls"
+    assert str(t) == "trace  0 steps · 0 LM calls"
 
 
 async def test_trace_grows_while_the_call_runs_and_stays():
@@ -98,7 +98,7 @@ def test_trace_is_drawn_as_a_tree():
     with trace() as t:
         double(2)
 
-    assert str(t).splitlines()[0].startswith("trace  1 step  0 LM calls")
+    assert str(t).splitlines()[0].startswith("trace  1 step · 0 LM calls")
     assert "✓ double  function" in repr(t)
 
 
