@@ -14,6 +14,7 @@ Every name is loaded when it is first used, so that ``import nbtool`` costs next
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -61,12 +62,12 @@ if TYPE_CHECKING:
     from nbtool.lm.client import LM
     from nbtool.lm.history import inspect_history
     from nbtool.lm.retry import is_retryable_lm_error
-    from nbtool.notebook import (
-        enable_nest_asyncio,
+    from nbtool.notebook.kernel import (
         load_ipython_extension,
         restore,
         unload_ipython_extension,
     )
+    from nbtool.notebook.nest import enable_nest_asyncio
     from nbtool.programs.bridges import asyncify, syncify
     from nbtool.programs.chain_of_thought import ChainOfThought
     from nbtool.programs.example import Example
@@ -87,7 +88,7 @@ if TYPE_CHECKING:
     from nbtool.tracing.callbacks import ACTIVE_CALL_ID, BaseCallback, with_callbacks
     from nbtool.tracing.decorator import traced
     from nbtool.tracing.tree import Trace
-    from nbtool.views.watching import last_trace, trace
+    from nbtool.views.watching import last_trace, show, trace, watch
 
 __all__ = [
     "ACTIVE_CALL_ID",
@@ -156,12 +157,14 @@ __all__ = [
     "run",
     "running",
     "settings",
+    "show",
     "stop",
     "syncify",
     "trace",
     "traced",
     "track_usage",
     "unload_ipython_extension",
+    "watch",
     "with_callbacks",
 ]
 
@@ -206,12 +209,12 @@ _HOMES = {
     "nbtool.lm.client": ("LM",),
     "nbtool.lm.history": ("inspect_history",),
     "nbtool.lm.retry": ("is_retryable_lm_error",),
-    "nbtool.notebook": (
-        "enable_nest_asyncio",
+    "nbtool.notebook.kernel": (
         "load_ipython_extension",
         "restore",
         "unload_ipython_extension",
     ),
+    "nbtool.notebook.nest": ("enable_nest_asyncio",),
     "nbtool.programs.bridges": ("asyncify", "syncify"),
     "nbtool.programs.chain_of_thought": ("ChainOfThought",),
     "nbtool.programs.example": ("Example",),
@@ -232,7 +235,7 @@ _HOMES = {
     "nbtool.tracing.callbacks": ("ACTIVE_CALL_ID", "BaseCallback", "with_callbacks"),
     "nbtool.tracing.decorator": ("traced",),
     "nbtool.tracing.tree": ("Trace",),
-    "nbtool.views.watching": ("last_trace", "trace"),
+    "nbtool.views.watching": ("last_trace", "show", "trace", "watch"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -273,13 +276,17 @@ sys.modules[__name__].__class__ = _Package
 
 
 def _enter_kernel() -> None:
-    """Make nbtool at home where a kernel runs; anywhere else load nothing."""
+    """Make nbtool at home where a kernel runs; in a script load nothing that is not asked for."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     if getattr(shell, "kernel", None) is not None:
-        from nbtool.notebook import activate
+        from nbtool.notebook.kernel import activate
 
         activate(shell)
+    elif os.environ.get("NBTOOL_TRACE", "0") not in {"", "0"}:
+        from nbtool.views.terminal import watch_all
+
+        watch_all()
 
 
 _enter_kernel()

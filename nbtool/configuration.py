@@ -42,6 +42,9 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "max_usd": None,  # US dollars that requests may cost from now on
         "max_tokens_total": None,  # tokens, prompts and answers, that they may use
         "trace": None,  # a list that takes up (predictor, inputs, prediction)
+        "show_trace": "auto",  # in notebooks: for calls that take a moment, "always" or "never"
+        "saved_trace": "summary",  # what a saved notebook keeps of values: also "full", "none"
+        "stream_when_watched": True,  # LMs stream where somebody sees the answer arrive
         "num_threads": 8,
         "max_errors": 10,
         "provide_traceback": False,
@@ -50,8 +53,13 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
 )
 """Every setting of nbtool, with its value before any `configure`.
 
-Source: names and numbers as in DSPy's settings; `history` is ours.
+Source: names and numbers as in DSPy's settings; `history`, limits and those of traces are ours.
 """
+
+_CHOICES = {
+    "show_trace": ("auto", "always", "never"),
+    "saved_trace": ("summary", "full", "none"),
+}
 
 _Layer: TypeAlias = "Mapping[str, Any]"
 _Laid: TypeAlias = "tuple[contextvars.Token[_Layer], _Layer, _Layer]"  # token, what is laid, below
@@ -101,6 +109,7 @@ def configure(**values: Any) -> None:
             nbtool does not know are kept and can be read back.
 
     Raises:
+        ConfigurationError: A value is none that the setting can have.
         SettingsOwnershipError: Another thread or task has done it before, or a call is running
             whose own tasks and threads must not change what everybody uses.
 
@@ -112,10 +121,20 @@ def configure(**values: Any) -> None:
         >>> nbtool.configure(num_threads=8)
     """
     global _process  # noqa: PLW0603 - one mapping, swapped whole, is the design
-    given = with_budgets(values)
+    given = with_budgets(_checked(values))
     with _swap:
         ownership.claim()
         _process = MappingProxyType({**_process, **given})
+
+
+def _checked(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name in values.keys() & _CHOICES.keys():
+        if values[name] not in _CHOICES[name]:
+            raise ConfigurationError(
+                f"{name}={values[name]!r} is not one of {_CHOICES[name]}.",
+                hint=f"Write `configure({name}={_CHOICES[name][0]!r})`.",
+            )
+    return values
 
 
 class context:  # noqa: N801 - DSPy's name; it reads as a verb in a `with`
@@ -143,7 +162,8 @@ class context:  # noqa: N801 - DSPy's name; it reads as a verb in a `with`
     def __enter__(self) -> None:
         """Lay the values over what is there now."""
         below = _layer.get()
-        merged = MappingProxyType({**below, **with_budgets(self._values, settings.get)})
+        given = with_budgets(_checked(self._values), settings.get)
+        merged = MappingProxyType({**below, **given})
         self._laid.append((_layer.set(merged), merged, below))
 
     def __exit__(

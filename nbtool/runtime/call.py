@@ -245,6 +245,11 @@ class Call(ForgottenAwait, Driven[T]):
 
     # -- looking and stopping ------------------------------------------------------------------
 
+    @property
+    def has_started(self) -> bool:
+        """Whether somebody has awaited the call, or a cell has started it."""
+        return self._started_s is not None
+
     def done(self) -> bool:
         """Tell whether the call has ended, in whatever way."""
         return self._outcome is not None or self._cancelled

@@ -105,6 +105,12 @@ def keeper(shell: Any) -> Callable[[Context], None]:
     return keep
 
 
+def home_header(shell: Any) -> Header:
+    """Return the header of the cell to which the calling code's output goes."""
+    home = _home.get()
+    return home.header if home is not None else shell.display_pub.parent_header
+
+
 def release(shell: Any) -> None:
     """Undo what a `keeper` has changed."""
     for owner in (shell.display_pub, sys.stdout, sys.stderr):

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from asyncio import CancelledError, events
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from nbtool.errors import LoopError
@@ -52,6 +52,13 @@ _process_wide: tuple[Instrument, ...] = ()
 def current_span() -> Span | None:
     """Return the step that the calling code is part of, if any."""
     return _current.get()
+
+
+def context_outside() -> Context:
+    """Return a copy of the current Context in which no step is open."""
+    context = copy_context()
+    context.run(_current.set, None)
+    return context
 
 
 def _is_in_task_of_a_call() -> bool:

@@ -11,7 +11,7 @@ import os
 import traceback
 from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from nbtool.errors import NbtoolError
 from nbtool.tracing.scrub import known_secrets, scrub, scrub_text
@@ -220,8 +220,11 @@ class SpanRecord:
     def last_message(self, chars: int) -> Any:
         """Return the beginning of what an LM was asked last: its last turn, or the prompt."""
         messages = self._inputs.get("messages")
-        asked = messages[-1] if isinstance(messages, list) and messages else None
-        content = asked.get("content") if isinstance(asked, dict) else asked
+        turns = cast("list[Any]", messages) if isinstance(messages, list) else []
+        asked = turns[-1] if turns else None
+        content: Any = asked
+        if isinstance(asked, dict):
+            content = cast("dict[str, Any]", asked).get("content")
         if content is None:
             content = self._inputs.get("prompt") or ""
         return scrub(short(content, chars), secrets=secrets_in_use())

@@ -43,13 +43,19 @@ class Run:
         wants_tokens: Somebody looks at answers while they arrive, so LMs shall stream.
     """
 
-    __slots__ = ("instruments", "wants_tokens")
+    __slots__ = ("__weakref__", "instruments", "wants_tokens")
 
     def __init__(self, instruments: tuple[Instrument, ...] = ()) -> None:
-        self.instruments = instruments
-        self.wants_tokens = bool(instruments) and any(
-            getattr(i, "wants_tokens", False) for i in instruments
-        )
+        self.instruments: tuple[Instrument, ...] = ()
+        self.wants_tokens = False
+        for instrument in instruments:
+            self.attach(instrument)
+
+    def attach(self, instrument: Instrument) -> None:
+        """Let an instrument watch this call from now on, also where it runs already."""
+        if instrument not in self.instruments:
+            self.instruments = (*self.instruments, instrument)
+            self.wants_tokens = self.wants_tokens or getattr(instrument, "wants_tokens", False)
 
 
 class Span:

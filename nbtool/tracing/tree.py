@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from nbtool.tracing import export
 
@@ -134,23 +134,35 @@ class Trace:
         return len(self.spans)
 
     def __str__(self) -> str:
-        return _drawn(self.spans)
+        return _drawings["text"](self.spans)
 
     def __repr__(self) -> str:
-        return _drawn(self.spans)
+        return _drawings["text"](self.spans)
+
+    def _repr_html_(self) -> str | None:
+        draw = _drawings.get("html")
+        return draw(self.spans) if draw is not None else None
+
+    def to_markdown(self) -> str:
+        """Write the steps as a nested list in Markdown, for an issue or a chat."""
+        return _drawings.get("markdown", _counted)(self.spans)
 
 
 def _counted(spans: Sequence[SpanRecord]) -> str:
     return f"<Trace of {len(spans)} steps>"
 
 
-_drawn: Callable[[Sequence[SpanRecord]], str] = _counted
+_Drawing: TypeAlias = "Callable[[Sequence[SpanRecord]], str]"
+_drawings: dict[str, _Drawing] = {"text": _counted}
 
 
-def draw_with(draw: Callable[[Sequence[SpanRecord]], str]) -> None:
-    """Let a view say how a trace looks as text; this layer knows none."""
-    global _drawn  # noqa: PLW0603 - one seam, filled once by the views
-    _drawn = draw
+def draw_with(**drawings: _Drawing) -> None:
+    """Let views say how a trace looks; this layer knows none.
+
+    Args:
+        **drawings: What draws it as ``text``, ``html`` and ``markdown``.
+    """
+    _drawings.update(drawings)
 
 
 def totals_of(spans: Sequence[SpanRecord]) -> Totals:

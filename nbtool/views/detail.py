@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from nbtool.tracing.record import SpanRecord
 
 Section = dict[str, Any]
-"""``title``, ``kind`` and what that kind has: ``text``, ``messages``, ``rows``, an error's parts."""
+"""``title``, ``kind`` and what that kind has: ``text``, ``messages``, ``rows``, or an error."""
 
 _MOST_CHARS = 1_000_000  # of one text: a page with more of it stands still
 _FACTS = ("model", "response_model", "waited_s", "retries")

@@ -32,6 +32,8 @@ _PLACES = range(2, 12)  # of a row, behind id and parent
 class Feed:
     """Hold what a page knows, and say what it has to be told next.
 
+    Steps are taken from any thread; all the rest is for one.
+
     Args:
         max_rows: How many rows are kept; then the oldest that have ended go.
 
@@ -43,15 +45,25 @@ class Feed:
         self.seq = 0
         self._max_rows = max_rows
         self._rows: dict[int, WireRow] = {}
-        self._changed: dict[int, SpanRecord] = {}
+        self._noted: deque[SpanRecord] = deque()
+        self._records: dict[int, SpanRecord] = {}
         self._arriving: dict[int, Arriving] = {}
         self._ended: deque[int] = deque()
         self._groups = _Groups()
         self._sums = _Sums()
 
     def take(self, record: SpanRecord) -> None:
-        """Note that a step was opened, or has ended."""
-        self._changed[record.id] = record
+        """Note that a step was opened, or has ended; from any thread, and at no cost."""
+        self._noted.append(record)
+
+    @property
+    def records(self) -> list[SpanRecord]:
+        """The steps up to the latest delta, in the order of opening."""
+        return sorted(self._records.values(), key=lambda record: record.id)
+
+    def record(self, number: int) -> SpanRecord | None:
+        """Return a step by its id; None where it is not known, or gone."""
+        return self._records.get(number)
 
     def delta(self, ui: dict[str, Any] | None = None) -> tuple[dict[str, Any], bytes] | None:
         """Return the next message with its buffer; None where there is nothing to tell.
@@ -74,6 +86,11 @@ class Feed:
         self.seq += 1
         return {"t": "d", "from": self.seq - 1, "to": self.seq}, encoded(told)
 
+    @property
+    def waits_for_text(self) -> bool:
+        """Whether an answer is arriving, of which nobody else tells."""
+        return bool(self._arriving)
+
     def snapshot(self, ui: dict[str, Any]) -> bytes:
         """Return all that a page has to know, up to the latest delta.
 
@@ -93,7 +110,10 @@ class Feed:
         )
 
     def _changed_rows(self) -> list[WireRow]:
-        changed, self._changed = self._changed, {}
+        changed: dict[int, SpanRecord] = {}
+        while self._noted:
+            record = self._noted.popleft()
+            changed[record.id] = self._records[record.id] = record
         regrouped: list[WireRow] = []
         for record in changed.values():
             self._sums.take(record, is_new=record.id not in self._rows)
@@ -134,6 +154,7 @@ class Feed:
         gone: list[int] = []
         while len(self._rows) > self._max_rows and self._ended:
             oldest = self._ended.popleft()
+            self._records.pop(oldest, None)
             if self._rows.pop(oldest, None) is not None:
                 gone.append(oldest)
         self._sums.dropped += len(gone)

@@ -60,6 +60,17 @@ def static(
     return "".join([*parts, "</div>"])
 
 
+def copy(spans: Sequence[SpanRecord], *, saved: Saved = "summary") -> str:
+    """Draw records folded up, for the output beside a live view that a reload would leave empty.
+
+    Args:
+        spans: Records in the order of opening.
+        saved: As for `static`.
+    """
+    summary = "A copy of the trace above, as it was a moment ago"
+    return f"<details><summary>{summary}</summary>{static(spans, saved=saved)}</details>"
+
+
 def _results(spans: Sequence[SpanRecord], chars: int) -> str:
     """Show what the root calls gave, the fields of a prediction as a table."""
     roots = [span for span in spans if span.parent_id is None]

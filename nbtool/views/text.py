@@ -12,7 +12,7 @@ from rich.tree import Tree
 
 from nbtool.tracing.tree import totals_of
 from nbtool.views.model import Placed, Row, rows
-from nbtool.views.wording import ICONS, headline, seconds
+from nbtool.views.wording import ICONS, counted, headline, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,7 @@ _BLINK_S = 0.4
 _GIVEN_CHARS = 60
 _GAVE_CHARS = 240
 _PLAIN_WIDTH = 120
+_STABLE_ROWS = 100
 _DRAWN_DEPTH = 12  # guides take 4 columns a level, and on 80 columns the words need room too
 
 
@@ -105,3 +106,19 @@ def plain(spans: Sequence[SpanRecord]) -> str:
     with console.capture() as captured:
         console.print(tree(spans, now_s=time.time()))
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def stable(spans: Sequence[SpanRecord]) -> str:
+    """Write records as a tree that is the same in every run: no times, prices or ids.
+
+    It is the plain form of an output, which notebooks under test compare.
+
+    Args:
+        spans: Records in the order of opening.
+    """
+    totals = totals_of(spans)
+    lines = [f"trace: {counted(totals.steps, 'step')}, {counted(totals.lm_calls, 'LM call')}"]
+    for placed in rows(spans)[:_STABLE_ROWS]:
+        row = placed.row
+        lines.append(f"{'  ' * (placed.depth + 1)}{row.name} [{row.kind}] {row.status}")
+    return "\n".join(lines)

@@ -1,14 +1,9 @@
-"""nbtool in a kernel: everything that a notebook needs is put together here, and undone here.
-
-``import nbtool`` loads this module only when a kernel runs; so does ``%load_ext nbtool``. In a
-script it is never loaded, and nothing is patched or printed.
-"""
+"""Make nbtool at home in a kernel, and undo it: the composition root of notebooks."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import re
 import signal
 import sys
@@ -16,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from nbtool import ownership
-from nbtool.errors import ConfigurationError, MissingExtraError
+from nbtool.notebook import magics, screens
 from nbtool.runtime import adapter, cells, clicks, interrupt, outputs
 from nbtool.tracing.boundary import current_span
 
@@ -24,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _IPYTHON_7_CELL = re.compile(r"<ipython-input-(\d+)-")
-_log = logging.getLogger("nbtool")
 _undo_waking: list[Callable[[], None]] = []
 _saved_idle: list[Any] = []  # the kernel's own idle handler, while ours is in its place
 
@@ -59,6 +53,8 @@ def activate(shell: Any) -> None:
     if loop is not None:
         adapter.install(loop)
         _wake_on_signals(loop)
+        screens.install(shell, loop)
+        magics.install(shell)
 
 
 def _is_users_own_code() -> bool:
@@ -96,6 +92,8 @@ def restore() -> None:
     if shell is not None:
         _watch_idle(shell.kernel, busy=False)
         outputs.release(shell)
+        screens.uninstall(shell)
+        magics.uninstall(shell)
     ownership.allow_no_more(_is_users_own_code)
     cells.detach()
 
@@ -158,50 +156,3 @@ def load_ipython_extension(shell: Any) -> None:
 def unload_ipython_extension(shell: Any) -> None:  # noqa: ARG001 - IPython passes it
     """Do what ``%unload_ext nbtool`` asks for."""
     restore()
-
-
-def enable_nest_asyncio() -> None:
-    """Apply nest_asyncio to this kernel's loop, for libraries that only work with it.
-
-    nbtool does not need it. It replaces asyncio's Task and Future for the rest of the process,
-    which cannot be undone.
-
-    Raises:
-        MissingExtraError: Neither nest-asyncio2 nor nest_asyncio is installed.
-        ConfigurationError: The loop is uvloop's, which cannot be patched; or none runs.
-    """
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        raise ConfigurationError(
-            "enable_nest_asyncio() was called where no loop runs.", hint="Call it in a cell."
-        ) from None
-    if type(loop).__module__.partition(".")[0] == "uvloop":
-        raise ConfigurationError(
-            "uvloop's loop cannot be patched by nest_asyncio.", hint="Use asyncio's own loop."
-        )
-    nest = _nest_module()
-    _warn_of_dropped_cells(nest)
-    adapter.uninstall()  # its marks tell nest_asyncio to leave this loop alone
-    nest.apply(loop)
-
-
-def _nest_module() -> Any:
-    for name in ("nest_asyncio2", "nest_asyncio"):
-        try:
-            return __import__(name)
-        except ImportError:
-            continue
-    raise MissingExtraError(
-        "nest_asyncio is not installed.", hint='Run: pip install "nbtool-live[nest]"'
-    )
-
-
-def _warn_of_dropped_cells(nest: Any) -> None:
-    ipykernel: Any = sys.modules.get("ipykernel")
-    if nest.__name__ == "nest_asyncio" and ipykernel.version_info[:2] >= (7, 1):
-        _log.warning(
-            "nest_asyncio with ipykernel %s drops cells that are queued behind a running one "
-            "(Run All). nest-asyncio2 does not: pip install nest-asyncio2",
-            ipykernel.__version__,
-        )

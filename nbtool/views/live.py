@@ -1,0 +1,351 @@
+"""`LiveView`: what a person sees of the calls of one cell while they run, and what stays.
+
+It is an instrument on the calls that it shows. What they do is noted at once and told to the page
+at most 30 times a second, from the loop. It shows itself when a call takes longer than a moment,
+or fails. When all have ended it turns into the static form, which is what a saved notebook keeps.
+
+What belongs to a notebook (displaying, widgets) is behind `Screen`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+import weakref
+from asyncio import events
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from nbtool.runtime.inflight import running
+from nbtool.views import detail, html, text
+from nbtool.views.feed import Feed, encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Context
+
+    from nbtool.tracing.record import SpanRecord
+    from nbtool.tracing.span import Run, Span
+    from nbtool.views.html import Saved
+
+Bundle: TypeAlias = "dict[str, Any]"
+"""One output in several forms, by MIME type."""
+
+_MOMENT_S = 0.15  # calls that are shorter, and succeed, are not worth a view
+_FLUSH_S = 1 / 30  # a page gets no more; servers limit the number of messages
+_SETTLE_S = 0.5  # after the last call's end, for the next call of a loop
+_SNAPSHOT_S = 0.5  # while no page has answered yet
+_STATIC_AFTER_S, _STATIC_EVERY_S = 5.0, 3.0  # a copy that stays readable if the page is reloaded
+_numbers = itertools.count(1)
+
+
+class Page(Protocol):
+    """Be the front end's side of a view: a widget."""
+
+    @property
+    def view(self) -> Bundle:
+        """What shows the widget, by MIME type."""
+        ...
+
+    @property
+    def greeted(self) -> bool:
+        """Whether a page has answered."""
+        ...
+
+    def tell(self, message: dict[str, Any], buffer: bytes | None = None) -> None:
+        """Send a message."""
+        ...
+
+    def keep(self, snapshot: bytes) -> None:
+        """Set what a page gets that asks later."""
+        ...
+
+    def close(self) -> None:
+        """Let the page forget it."""
+        ...
+
+
+class Screen(Protocol):
+    """Show outputs in one cell; its methods are called on `loop` and in `context`."""
+
+    loop: asyncio.AbstractEventLoop
+    context: Context
+
+    def page(self, view: LiveView) -> Page | None:
+        """Make a widget for a view; None where there are none."""
+        ...
+
+    def show(self, bundle: Bundle, display_id: str) -> None:
+        """Display an output."""
+        ...
+
+    def update(self, bundle: Bundle, display_id: str) -> None:
+        """Replace an output."""
+        ...
+
+
+class LiveView:
+    """Show the calls of one cell; an instrument on them.
+
+    Args:
+        screen: Where.
+        title: What the page calls it, e.g. ``"In [3]"``.
+        saved: How much of the values the static form keeps.
+        wants_tokens: LMs shall stream, so that answers can be seen as they arrive.
+
+    Attributes:
+        number: Its number in this process; `nbtool.show` takes it.
+    """
+
+    def __init__(
+        self, screen: Screen, title: str, *, saved: Saved = "summary", wants_tokens: bool = True
+    ) -> None:
+        self.number = next(_numbers)
+        self.title = title
+        self.saved: Saved = saved
+        self.wants_tokens = wants_tokens
+        self._screen = screen
+        self._feed = Feed()
+        self._roots: dict[int, tuple[float, weakref.ref[asyncio.Task[Any]] | None]] = {}
+        self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._page: Page | None = None
+        self._state: str | None = None  # None, "live" or "static"
+        self._has_copy = False
+        self._flush_is_due = False
+        self._told_ui: dict[str, Any] | None = None
+        self._began_s = self._copied_s = self._kept_s = 0.0
+
+    # -- being an instrument -------------------------------------------------------------------
+
+    def attach(self, run: Run) -> None:
+        """Watch a root call from now on."""
+        self._runs.add(run)
+        run.attach(self)
+
+    def watches(self, run: Run) -> bool:
+        """Tell whether a root call is shown here."""
+        return run in self._runs
+
+    def opened(self, span: Span) -> None:
+        """Note that a step starts."""
+        record = span.record
+        if record is None:
+            return
+        self._feed.take(record)
+        if span.parent is None:
+            with self._lock:
+                self._roots[span.id] = time.monotonic(), _current_task()
+            if self._state != "live":
+                self._on_loop(self._look, _MOMENT_S)
+        self._stir()
+
+    def closed(self, span: Span) -> None:
+        """Note that a step has ended."""
+        record = span.record
+        if record is None:
+            return
+        self._feed.take(record)
+        if span.parent is None:
+            with self._lock:
+                self._roots.pop(span.id, None)
+            if record.status == "error" and self._state is None:
+                self.show_soon()
+            if not self._roots:
+                self._on_loop(self._settle, _SETTLE_S)
+        self._stir()
+
+    def take_up(self, records: list[SpanRecord]) -> None:
+        """Show steps of a call that were recorded before this view watched it."""
+        for record in records:
+            self._feed.take(record)
+            if record.parent_id is None and record.end_s is None:
+                with self._lock:
+                    self._roots[record.id] = 0.0, None
+
+    # -- showing -------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Reveal the view if a call has been running for a moment."""
+        with self._lock:
+            began = [since for since, _ in self._roots.values()]
+        if not began or self._state == "live":
+            return
+        wait_s = min(began) + _MOMENT_S - time.monotonic()
+        if wait_s <= 0:
+            self.reveal()
+        else:
+            self._on_loop(self._look, wait_s)
+
+    def show_soon(self) -> None:
+        """Show the view, if it is not shown, in the next turn of its loop."""
+        self._on_loop(self.reveal)
+
+    def reveal(self) -> None:
+        """Show the view, if it is not shown; on its loop only."""
+        if self._state == "live":
+            return
+        self._page = self._screen.page(self)
+        self._told_ui = None
+        show = self._screen.show if self._state is None else self._screen.update
+        self._state = "live"
+        self._began_s = self._began_s or time.monotonic()
+        self._flush()
+        show(self._bundle(), self._display_id)
+        if not self._roots:
+            self._on_loop(self._settle, _SETTLE_S)
+
+    @property
+    def _display_id(self) -> str:
+        return f"nbtool-{id(self._screen):x}-{self.number}"
+
+    def _bundle(self) -> Bundle:
+        spans = self._feed.records
+        note = "" if self._page is not None else f"nbtool.show({self.number}) opens the live view."
+        static = html.static(spans, saved=self.saved, note=note)
+        live = self._page.view if self._page is not None else {}
+        return {"text/plain": text.stable(spans), "text/html": static, **live}
+
+    def _stir(self) -> None:
+        if self._state == "live" and not self._flush_is_due:
+            self._flush_is_due = True
+            self._on_loop(self._flush, _FLUSH_S)
+
+    def _flush(self) -> None:
+        """Tell the page what has changed."""
+        self._flush_is_due = False
+        ui = self.ui()
+        with self._lock:
+            told = self._feed.delta(ui if ui != self._told_ui else None)
+        self._told_ui = ui
+        if self._page is None:
+            self._refresh()
+        elif told is not None:
+            self._page.tell(*told)
+            self._keep_snapshot()
+        self._refresh_copy()
+        if self._feed.waits_for_text or (self._page is None and self._roots):
+            self._stir()
+
+    def _keep_snapshot(self) -> None:
+        """Let the page have everything, also where it cannot ask: a kernel that is busy."""
+        now_s = time.monotonic()
+        if self._page is not None and not self._page.greeted and now_s >= self._kept_s:
+            self._kept_s = now_s + _SNAPSHOT_S
+            self._page.keep(self.snapshot())
+
+    def _refresh(self) -> None:
+        """Draw anew where there are no widgets."""
+        now_s = time.monotonic()
+        if now_s >= self._kept_s:
+            self._kept_s = now_s + _SNAPSHOT_S
+            self._screen.update(self._bundle(), self._display_id)
+
+    def _refresh_copy(self) -> None:
+        """Keep a second output readable: after a reload nothing else reaches the notebook."""
+        now_s = time.monotonic()
+        is_long = now_s - self._began_s >= _STATIC_AFTER_S
+        if self._page is None or not is_long or now_s < self._copied_s + _STATIC_EVERY_S:
+            return
+        self._copied_s = now_s
+        put = self._screen.update if self._has_copy else self._screen.show
+        self._has_copy = True
+        put(self._copy(), f"{self._display_id}-copy")
+
+    def _copy(self) -> Bundle:
+        spans = self._feed.records
+        return {"text/plain": "", "text/html": html.copy(spans, saved=self.saved)}
+
+    def _settle(self) -> None:
+        """Turn into the static form when all calls have ended."""
+        if self._roots or self._state != "live":
+            return
+        self._flush()
+        page, self._page = self._page, None
+        self._state = "static"
+        self._screen.update(self._bundle(), self._display_id)
+        if self._has_copy:
+            self._has_copy = False
+            self._screen.update({"text/plain": "", "text/html": ""}, f"{self._display_id}-copy")
+        if page is not None:
+            page.close()
+
+    def _on_loop(self, do: Callable[[], None], delay_s: float = 0.0) -> None:
+        """Do something on the loop, in the context of the cell."""
+        loop, context = self._screen.loop, self._screen.context
+        if events._get_running_loop() is loop:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the public form raises where there is none
+            loop.call_later(delay_s, do, context=context)
+        elif not loop.is_closed():
+            loop.call_soon_threadsafe(loop.call_later, delay_s, _In(context, do))
+
+    # -- being asked ---------------------------------------------------------------------------
+
+    def ui(self) -> dict[str, Any]:
+        """Return what the page shows around the rows."""
+        is_running = bool(self._roots)
+        stop = {"cmd": "stop", "label": "Stop", "title": "Stop these calls", "enabled": is_running}
+        return {
+            "title": self.title,
+            "state": "running" if is_running else "ended",
+            "buttons": [stop] if is_running else [],
+            "notice": None,
+        }
+
+    def snapshot(self) -> bytes:
+        """Return all that a page has to know."""
+        ui = self.ui()
+        with self._lock:  # a kernel may ask for a widget's state in another thread
+            return self._feed.snapshot(ui)
+
+    def heard(self, message: dict[str, Any]) -> None:
+        """Answer a message of the page; what is not known is left alone."""
+        kind = message.get("t")
+        if kind == "hello" and self._page is not None:
+            self._page.tell({"t": "s"}, self.snapshot())
+        elif kind == "detail":
+            self._tell_detail(message.get("id"))
+        elif kind == "cmd" and message.get("cmd") == "stop":
+            self.stop()
+
+    def _tell_detail(self, number: Any) -> None:
+        record = self._feed.record(number) if isinstance(number, int) else None
+        if record is None or self._page is None:
+            return
+        found = {
+            "sections": detail.sections(record),
+            "json": detail.cut(detail.as_json(record.to_json())),
+            "python": detail.python_call(record),
+        }
+        self._page.tell({"t": "detail", "id": record.id, "part": 0}, encoded(found))
+
+    def stop(self) -> None:
+        """Cancel the calls that are shown; on the loop only."""
+        calls = [
+            call for call in running() if call.span is not None and call.span.run in self._runs
+        ]
+        for call in calls:
+            call.cancel()
+        known = {call.span.id for call in calls if call.span is not None}
+        with self._lock:
+            others = [task for number, (_, task) in self._roots.items() if number not in known]
+        for reference in others:  # decorated functions, which have no handle
+            task = reference() if reference is not None else None
+            if task is not None:
+                task.get_loop().call_soon_threadsafe(task.cancel)
+
+
+class _In:
+    """Do something in a context, once the loop's own thread schedules it."""
+
+    def __init__(self, context: Context, do: Callable[[], None]) -> None:
+        self._context, self._do = context, do
+
+    def __call__(self) -> None:
+        self._context.run(self._do)
+
+
+def _current_task() -> weakref.ref[asyncio.Task[Any]] | None:
+    loop = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in `LiveView._on_loop`
+    task = asyncio.current_task(loop) if loop is not None else None
+    return weakref.ref(task) if task is not None else None
