@@ -32,7 +32,9 @@ _is_forced: ContextVar[bool] = ContextVar("nbtool_trace_is_shown", default=False
 
 
 class CellScreen:
-    """Show outputs in the cell that runs where this is made; called in its own context.
+    """Show outputs in the cell that runs where this is made.
+
+    It is called in its own context.
 
     Args:
         shell: IPython's shell.

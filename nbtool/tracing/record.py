@@ -218,7 +218,7 @@ class SpanRecord:
         return scrub(short(self._output, chars), secrets=secrets_in_use())
 
     def last_message(self, chars: int) -> Any:
-        """Return the beginning of what an LM was asked last: its last turn, or the prompt."""
+        """Return the beginning of what an LM was asked last, a turn or a prompt."""
         messages = self._inputs.get("messages")
         turns = cast("list[Any]", messages) if isinstance(messages, list) else []
         asked = turns[-1] if turns else None

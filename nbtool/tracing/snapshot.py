@@ -242,7 +242,7 @@ _SHORT_DEPTH = 4
 
 
 def short(value: Any, chars: int, depth: int = 0) -> Any:
-    """Do as `plain` with the beginning of a snapshot: what a line of a view has room for.
+    """Do as `plain` with as much of a snapshot as a line of a view has room for.
 
     Args:
         value: A snapshot.

@@ -301,6 +301,6 @@ class _Sums:
 
 
 def encoded(value: Any) -> bytes:
-    """Write JSON for a page; a lone surrogate becomes the escape that JSON has for it."""
+    """Write JSON for a page; lone surrogates become escapes."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.encode("utf-8", "backslashreplace")

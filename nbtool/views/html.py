@@ -61,7 +61,9 @@ def static(
 
 
 def copy(spans: Sequence[SpanRecord], *, saved: Saved = "summary") -> str:
-    """Draw records folded up, for the output beside a live view that a reload would leave empty.
+    """Draw records folded up, for the output beside a live view.
+
+    A page that is reloaded has nothing else to show.
 
     Args:
         spans: Records in the order of opening.

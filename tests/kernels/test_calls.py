@@ -161,10 +161,10 @@ def test_forgotten_await_explains_itself(page, use, told):
 
 @pytest.mark.behaviour(25)
 def test_repr_says_how_the_call_is_going(page):
-    shown = page.run("call = step.acall(x=1)\ncall")
+    shown = page.run("call = step.acall(x=1)\nrepr(call)")
 
-    assert shown.result_text.startswith("<Call Step: running for 0.0 s, made in In [")
-    assert page.run("await call\ncall").result_text == "<Call Step: done, result 2>"
+    assert shown.result_text.startswith("'<Call Step: running for 0.0 s, made in In [")
+    assert page.run("await call\nrepr(call)").result_text == "'<Call Step: done, result 2>'"
 
 
 @pytest.mark.behaviour(25)
