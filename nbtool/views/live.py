@@ -111,6 +111,7 @@ class LiveView:
         self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._page: Page | None = None
+        self._has_widgets = False
         self._state: str | None = None  # None, "live" or "static"
         self._has_copy = False
         self._flush_is_due = False
@@ -187,6 +188,7 @@ class LiveView:
         if self._state == "live":
             return
         self._page = self._screen.page(self)
+        self._has_widgets = self._page is not None
         self._told_ui = None
         show = self._screen.show if self._state is None else self._screen.update
         self._state = "live"
@@ -202,7 +204,8 @@ class LiveView:
 
     def _bundle(self) -> Bundle:
         spans = self._feed.records
-        note = "" if self._page is not None else f"nbtool.show({self.number}) opens the live view."
+        can_be_opened = self._state == "static" and self._has_widgets
+        note = f"nbtool.show({self.number}) opens the live view." if can_be_opened else ""
         static = html.static(spans, saved=self.saved, note=note)
         live = self._page.view if self._page is not None else {}
         return {"text/plain": text.stable(spans), "text/html": static, **live}
