@@ -345,13 +345,10 @@ def test_given_schemas_types_and_descriptions_win():
         add,
         args={"x": {"type": "string"}},
         arg_types={"x": str},
-        arg_desc={"x": "the first", "y": "the second"},
+        arg_desc={"x": "the first"},
     )
 
-    assert tool.args == {
-        "x": {"type": "string", "description": "the first"},
-        "y": {"type": "integer", "default": 2, "description": "the second"},
-    }
+    assert tool.args == {"x": {"type": "string", "description": "the first"}}
     assert tool.arg_types["x"] is str
 
 
