@@ -47,7 +47,7 @@ def loads(text: str, openers: str = "{[") -> Any:
 
 
 def loads_object(text: str, names: Iterable[str]) -> dict[str, Any]:
-    """Read the JSON object in an answer: where there are several, the one that was asked for.
+    """Read the JSON object in an answer; of several, the one that was asked for.
 
     Args:
         text: The whole answer.

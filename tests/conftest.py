@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import signal
 
+import hypothesis
 import pytest
 
 from nbtool import configuration, ownership
+
+# A machine may be very busy: how long an example takes says nothing about it.
+hypothesis.settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy")
 
 
 def pytest_addoption(parser):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbtool.adapters.schema import output_schema
+from nbtool.adapters.schema import output_schema, strict_schema
 from nbtool.adapters.structured import JSONAdapter
 from nbtool.errors import AdapterParseError, LMInvalidRequestError, LMServerError
 from nbtool.lm.base import BaseLM
@@ -139,7 +139,8 @@ async def test_model_is_held_to_the_schema_where_it_can_be():
 
     assert await ask(lm) == [FOUND]
     held = lm.options[0]["response_format"]
-    assert (held["type"], held["json_schema"]["schema"]) == ("json_schema", output_schema(Find))
+    assert (held["type"], held["json_schema"]["strict"]) == ("json_schema", True)
+    assert held["json_schema"]["schema"] == strict_schema(Find)
 
 
 async def test_other_models_are_asked_for_any_object():

@@ -1,8 +1,10 @@
 import contextlib
 import datetime as dt
 import enum
+import gc
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Optional, Union
 
 import pydantic
@@ -227,6 +229,36 @@ def test_what_is_read_and_written_is_read_the_same(fields):
     inputs, outputs = parse_signature(f"{first} -> {', '.join(others)}")
 
     assert parse_signature(f"{written(inputs)} -> {written(outputs)}") == (inputs, outputs)
+
+
+class Slow:
+    """Run Python code when the collector finds it, so that threads switch in the middle of C."""
+
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        sum(range(20))
+
+
+@pytest.fixture
+def restless():
+    before = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(50)
+    yield
+    sys.setswitchinterval(before[0])
+    gc.set_threshold(*before[1])
+
+
+@pytest.mark.usefixtures("restless")
+def test_threads_may_read_types_at_the_same_time():
+    text = f"{'list[' * 20}int{']' * 20}"
+
+    with ThreadPoolExecutor(4) as pool:
+        read = list(pool.map(lambda _: (Slow(), type_of(text))[1], range(6000)))
+
+    assert len(read) == 6000
 
 
 @given(st.text(alphabet=st.sampled_from("ab_1 ,:->=[]()'\"\\|.é\n\x00*"), max_size=30))
