@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from nbtool.errors import SignatureError
@@ -106,6 +107,10 @@ class _Reader:
         if name.startswith("_"):
             hint = f"write `{name.strip('_') or 'name'}`; fields do not start with `_`."
             raise self._error(at, f": {name!r} starts with an underscore.", hint)
+        if name == "self" or unicodedata.normalize("NFKC", name) != name:
+            normal = unicodedata.normalize("NFKC", name)
+            hint = f"write `{normal}`." if normal != name else "name it otherwise, e.g. `text`."
+            raise self._error(at, f": {name!r} cannot be a keyword argument.", hint)
         if not name.isidentifier():
             parts = re.findall(r"\w+", name)
             hint = "separate fields by commas, and use letters, digits and `_` in a name"

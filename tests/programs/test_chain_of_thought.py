@@ -41,7 +41,7 @@ def test_reasoning_field_can_be_given():
 def test_own_reasoning_field_is_the_reasoning():
     think = ChainOfThought("question -> answer, reasoning: int")
 
-    assert list(think.predict.signature.output_fields) == ["answer", "reasoning"]
+    assert list(think.predict.signature.output_fields) == ["reasoning", "answer"]
     assert think.predict.signature.output_fields["reasoning"].annotation is int
 
 
