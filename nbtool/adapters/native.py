@@ -80,7 +80,7 @@ def planned(
     for name, kind in _native_types(adapter, plan.signature).items():
         asked = kind.adapt_to_native_lm_feature(plan.signature, name, lm, plan.options)
         plan = dataclasses.replace(plan, signature=asked)
-    return plan
+    return dataclasses.replace(plan, signature=_with_fitting_instructions(plan))
 
 
 def _with_native_calls(plan: Plan, adapter: Adapter, lm: BaseLM, calls_field: str) -> Plan:
@@ -102,22 +102,23 @@ def _with_native_calls(plan: Plan, adapter: Adapter, lm: BaseLM, calls_field: st
             del options["parallel_tool_calls"]
         else:
             options.setdefault("tool_choice", "auto")
-    asked = _without(plan.whole, calls_field, tools_field)
+    asked = plan.whole.delete(calls_field).delete(tools_field)
     inputs = {name: value for name, value in plan.inputs.items() if name != tools_field}
     return Plan(asked, plan.whole, inputs, options, calls_field)
 
 
-def _without(signature: type[Signature], *names: str) -> type[Signature]:
-    """Leave fields out, also of instructions that only list them."""
-    made = default_instructions(signature.input_fields, signature.output_fields)
-    asked = signature
-    for name in names:
-        asked = asked.delete(name)
-    if signature.instructions != made:
+def _with_fitting_instructions(plan: Plan) -> type[Signature]:
+    """Let instructions that only list the fields list the ones in the prompt."""
+    asked, whole = plan.signature, plan.whole
+    if asked is whole or asked.instructions != _made_instructions(whole):
         return asked
     if not asked.output_fields:
         return asked.with_instructions("Call the tools that the fields below ask for.")
-    return asked.with_instructions(default_instructions(asked.input_fields, asked.output_fields))
+    return asked.with_instructions(_made_instructions(asked))
+
+
+def _made_instructions(signature: type[Signature]) -> str:
+    return default_instructions(signature.input_fields, signature.output_fields)
 
 
 def _tools_in(given: Any) -> list[Tool]:

@@ -104,6 +104,31 @@ def schema_of(annotation: Any) -> Schema:
     return cast("Schema", _inlined(schema, definitions, ()))
 
 
+def adapter_of(annotation: Any) -> pydantic.TypeAdapter[Any] | None:
+    """Return what makes values of a type; None where values pass as they are.
+
+    Args:
+        annotation: The type of an argument.
+    """
+    if annotation is Any or annotation is inspect.Parameter.empty:
+        return None
+    try:
+        hash(annotation)
+    except TypeError:
+        return _new_adapter(annotation)
+    return _cached_adapter(annotation)
+
+
+def _new_adapter(annotation: Any) -> pydantic.TypeAdapter[Any] | None:
+    try:
+        return pydantic.TypeAdapter(annotation)
+    except Exception:  # noqa: BLE001 - as in `schema_of`
+        return None
+
+
+_cached_adapter = functools.lru_cache(maxsize=256)(_new_adapter)
+
+
 def fault_of(value: Any, schema: Schema) -> str | None:
     """Say why a value does not fit a JSON schema.
 

@@ -17,6 +17,7 @@ from nbtool.runtime.step import Inputs, Step
 from nbtool.runtime.threads import in_worker
 from nbtool.tools.schemas import (
     Schema,
+    adapter_of,
     argument_schemas,
     fault_of,
     resolved_function,
@@ -177,13 +178,11 @@ class Tool(Step):
             self._refuse(f"Arg {name} is invalid: {fault}")
 
     def _coerced(self, name: str, value: Any) -> Any:
-        annotation = self.arg_types.get(name, Any)
-        if annotation is Any or annotation is inspect.Parameter.empty:
+        adapter = adapter_of(self.arg_types.get(name, Any))
+        if adapter is None:
             return value
         try:
-            return pydantic.TypeAdapter[Any](annotation).validate_python(value)
-        except pydantic.errors.PydanticSchemaGenerationError:
-            return value
+            return adapter.validate_python(value)
         except pydantic.ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = "".join(f"[{part!r}]" for part in first["loc"])
