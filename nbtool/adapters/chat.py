@@ -9,7 +9,7 @@ from nbtool.adapters.content import END_NAME, MARKER, joined, section, unescaped
 from nbtool.adapters.structured import JSONAdapter
 from nbtool.adapters.values import as_text
 from nbtool.adapters.wording import placeholder
-from nbtool.errors import MISUSE, LMError
+from nbtool.errors import MISUSE, AdapterParseError, LMError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -72,16 +72,23 @@ class ChatAdapter(Adapter):
             return await super().acall(lm, lm_kwargs, signature, shown, inputs)
         except (LMError, TypeError, *MISUSE):  # TypeError: mostly a mistake in a user's own type
             raise
-        except Exception:
+        except Exception as error:
             if not self.use_json_adapter_fallback:
                 raise
+            first = error
+        try:
+            return await self._fallback().acall(lm, lm_kwargs, signature, shown, inputs)
+        except AdapterParseError as error:
+            raise error from first
+
+    def _fallback(self) -> JSONAdapter:
         fallback = JSONAdapter(
             callbacks=list(self.callbacks),
             use_native_function_calling=self.use_native_function_calling,
             parallel_tool_calls=self.parallel_tool_calls,
         )
         fallback.native_response_types = self.native_response_types
-        return await fallback.acall(lm, lm_kwargs, signature, shown, inputs)
+        return fallback
 
     def format_field_structure(self, signature: type[Signature]) -> str:
         """Show the form of the answer: all markers, and what stands below each."""

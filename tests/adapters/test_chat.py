@@ -199,12 +199,14 @@ async def test_fallback_can_be_switched_off():
     assert (caught.value.adapter_name, len(lm.asked)) == ("ChatAdapter", 1)
 
 
-async def test_failed_fallback_is_an_error_of_the_json_adapter():
+async def test_failed_fallback_is_an_error_of_the_json_adapter_that_leads_to_the_first():
     lm = Scripted("seven", "eight")
     with pytest.raises(AdapterParseError) as caught:
         await ask(lm, ChatAdapter())
 
-    assert caught.value.adapter_name == "JSONAdapter"
+    first = caught.value.__cause__
+    assert (caught.value.adapter_name, caught.value.lm_response) == ("JSONAdapter", "eight")
+    assert (first.adapter_name, first.lm_response) == ("ChatAdapter", "seven")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from nbtool.errors import SignatureError
 from nbtool.signatures.annotations import type_text
 from nbtool.signatures.grammar import parse_signature
 
+pytestmark = pytest.mark.api("Signature(str)")
+
 
 class Colour(enum.Enum):
     RED = "red"
@@ -154,6 +156,8 @@ def test_a_text_needs_exactly_one_arrow(text, hint, caret):
         ("a -> 1b", "'1b' is no name of a field", 5),
         ("a, class -> b", "'class' is a word of Python's own", 3),
         ("_a -> b", "'_a' starts with an underscore", 0),
+        ("a, self -> b", "'self' cannot be a keyword argument", 3),
+        ("\ufb01eld -> b", "'\ufb01eld' cannot be a keyword argument", 0),
         ("ab, a, a -> b", "found duplicates: 'a'", 7),
         ("a: list[str, b -> c", "'[' was never closed", 7),
         ("a: list[str]], b -> c", "unmatched ']'", 12),

@@ -13,6 +13,11 @@ from nbtool.runtime.threads import in_worker
 from nbtool.tools.tool import Tool
 from nbtool.views.watching import trace
 
+TOOL = pytest.mark.api("Tool")
+CALL = pytest.mark.api("Tool()")
+ACALL = pytest.mark.api("Tool.acall")
+FORMAT = pytest.mark.api("Tool.format")
+
 
 class Street(pydantic.BaseModel):
     name: str
@@ -115,6 +120,7 @@ PLACES = {
 # -- calls ---------------------------------------------------------------------------------------
 
 
+@CALL
 @pytest.mark.parametrize("thread", [True, False], ids=["thread", "inline"])
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 @pytest.mark.parametrize("func", FUNCTIONS.values(), ids=FUNCTIONS)
@@ -124,12 +130,14 @@ def test_any_function_can_be_called_synchronously_anywhere(func, place, thread):
     assert place(lambda: tool(x=5)) == 7
 
 
+@ACALL
 @pytest.mark.parametrize("thread", [True, False], ids=["thread", "inline"])
 @pytest.mark.parametrize("func", FUNCTIONS.values(), ids=FUNCTIONS)
 async def test_any_function_can_be_awaited(func, thread):
     assert await Tool(func, thread=thread).acall(x="5") == 7
 
 
+@TOOL
 def test_a_class_is_a_tool_that_makes_its_objects():
     class Point:
         """Make a point."""
@@ -143,11 +151,13 @@ def test_a_class_is_a_tool_that_makes_its_objects():
     assert tool(x="3").at == (3, 0)
 
 
+@CALL
 @pytest.mark.parametrize("place", ["script", "loop", "callback"])
 def test_a_plain_function_called_synchronously_runs_in_the_callers_thread(place):
     assert PLACES[place](Tool(where)) == threading.get_ident()
 
 
+@ACALL
 @pytest.mark.parametrize(("thread", "is_here"), [(True, False), (False, True)])
 async def test_a_chain_calls_a_plain_function_in_a_worker_unless_told_otherwise(thread, is_here):
     tool = Tool(where, thread=thread)
@@ -155,6 +165,7 @@ async def test_a_chain_calls_a_plain_function_in_a_worker_unless_told_otherwise(
     assert (await tool.acall() == threading.get_ident()) is is_here
 
 
+@ACALL
 async def test_what_a_plain_function_returns_to_be_awaited_is_awaited_on_the_loop():
     def func():
         return where_later()
@@ -199,6 +210,7 @@ def kinds(
     return locals()
 
 
+@CALL
 @pytest.mark.parametrize(
     ("given", "coerced"),
     [
@@ -219,6 +231,7 @@ def test_arguments_become_what_their_types_say(given, coerced):
     assert result == {**defaults, "street": Street(name="A"), "mood": "good", **coerced}
 
 
+@CALL
 def test_a_model_that_is_one_already_passes_as_it_is():
     street = Street(name="A")
 
@@ -235,6 +248,8 @@ REFUSED = [
 ]
 
 
+@CALL
+@ACALL
 @pytest.mark.parametrize(
     "how", [lambda t, k: t(**k), lambda t, k: run(t.acall(**k))], ids=["call", "acall"]
 )
@@ -252,11 +267,13 @@ def test_arguments_that_do_not_fit_are_refused(how, func, kwargs, message):
     assert '"type": ' in caught.value.hint
 
 
+@ACALL
 def test_an_async_tool_checks_before_it_starts():
     with pytest.raises(ToolArgumentsError, match="Arg z is not"):
         run(Tool(add_later).acall(x=1, z=2))
 
 
+@TOOL
 def test_a_function_with_kwargs_takes_further_arguments():
     tool = Tool(lambda x, **more: (x, more))
 
@@ -313,6 +330,7 @@ def test_a_builtin_that_does_not_tell_its_arguments_is_refused_with_a_hint():
 # -- what the model sees -------------------------------------------------------------------------
 
 
+@TOOL
 @pytest.mark.parametrize(
     ("func", "name", "desc"),
     [
@@ -330,6 +348,7 @@ def test_name_and_description_come_from_the_function(func, name, desc):
     assert (tool.name, tool.desc) == (name, desc)
 
 
+@TOOL
 def test_given_name_and_description_win():
     tool = Tool(add, name="sum", desc="Sum up.")
 
@@ -340,6 +359,7 @@ def test_an_empty_description_wins_too():
     assert Tool(add, desc="").desc == ""
 
 
+@TOOL
 def test_given_schemas_types_and_descriptions_win():
     tool = Tool(
         add,
@@ -352,6 +372,7 @@ def test_given_schemas_types_and_descriptions_win():
     assert tool.arg_types["x"] is str
 
 
+@TOOL
 def test_a_type_given_as_schema_stands_for_its_schema():
     assert Tool(lambda s: s, args={"s": Street}).args["s"]["title"] == "Street"
 
@@ -376,6 +397,7 @@ def test_a_description_of_a_further_argument_tells_the_model_of_it():
     assert tool.args == {"z": {"description": "depth"}}
 
 
+@FORMAT
 def test_the_request_entry_requires_what_has_no_default():
     def func(x: int, y: int = 2, z=object(), *, w: str):  # noqa: B008 - no JSON form, on purpose
         return x
@@ -388,12 +410,14 @@ def test_the_request_entry_requires_what_has_no_default():
     assert function["parameters"]["required"] == ["x", "w"]
 
 
+@FORMAT
 def test_the_request_entry_requires_given_arguments_of_a_function_with_kwargs():
     tool = Tool(lambda **more: more, args={"q": {"type": "string"}, "n": {"default": 1}})
 
     assert tool.format_as_litellm_function_call()["function"]["parameters"]["required"] == ["q"]
 
 
+@FORMAT
 @pytest.mark.parametrize("func", [add, kinds, Adder(), lambda: 1], ids=lambda f: Tool(f).name)
 def test_the_request_entry_is_json(func):
     entry = Tool(func).format_as_litellm_function_call()
@@ -402,6 +426,7 @@ def test_the_request_entry_is_json(func):
     assert entry["type"] == "function"
 
 
+@FORMAT
 def test_as_text_a_tool_is_one_line_with_name_purpose_and_arguments():
     text = str(Tool(add))
 
@@ -410,6 +435,7 @@ def test_as_text_a_tool_is_one_line_with_name_purpose_and_arguments():
     assert "\n" not in text
 
 
+@FORMAT
 def test_as_text_a_tool_without_description_says_nothing_of_it():
     assert "which does" not in str(Tool(lambda x: x))
 
@@ -424,3 +450,106 @@ def test_as_text_a_tool_without_description_says_nothing_of_it():
 )
 def test_its_repr_is_short(func, shown):
     assert repr(Tool(func)) == shown
+
+
+@FORMAT
+def test_format_is_the_text_that_prompts_show():
+    assert Tool(add).format() == str(Tool(add))
+
+
+@FORMAT
+def test_schema_that_is_no_json_can_be_shown():
+    tool = Tool(add, args={"x": {"enum": {1}, "default": object}})
+
+    assert "It takes these arguments as JSON: {" in str(tool)
+
+
+# -- given schemas ---------------------------------------------------------------------------------
+
+GIVEN = {
+    "x": {"type": "integer", "minimum": 1},
+    "mood": {"enum": ["good", "bad"]},
+    "street": {"type": "object", "required": ["name"]},
+}
+
+
+@CALL
+@TOOL
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"x": "4"}, "Arg x is invalid: '4' is not of type 'integer'"),
+        ({"x": 0}, "Arg x is invalid: 0 is less than the minimum of 1"),
+        ({"mood": "so"}, "Arg mood is invalid: 'so' is not one of"),
+        ({"street": {}}, "Arg street is invalid: 'name' is a required property"),
+        ({"y": 1}, r"Arg y is not in the tool's args\."),
+    ],
+    ids=["type", "limit", "choice", "inside", "unknown"],
+)
+def test_what_a_call_gives_is_checked_against_given_schemas(kwargs, message):
+    with pytest.raises(ToolArgumentsError, match=message):
+        Tool(lambda x=1, mood="good", street=None, y=2: x, args=GIVEN)(**kwargs)
+
+
+@TOOL
+def test_given_schemas_hide_other_arguments_from_the_model():
+    def search(query: str, client: str = "ours"):
+        return query, client
+
+    tool = Tool(search, args={"query": {"type": "string"}})
+
+    assert (list(tool.args), tool(query="x")) == (["query"], ("x", "ours"))
+    with pytest.raises(ToolArgumentsError, match="Arg client is not in"):
+        tool(query="x", client="theirs")
+
+
+@TOOL
+def test_value_that_fits_a_given_schema_becomes_what_its_type_says():
+    tool = Tool(kinds, args={"street": {"type": "object"}})
+
+    assert tool(street={"name": "A"})["street"] == Street(name="A")
+    assert tool(street=Street(name="A"))["street"] == Street(name="A")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "strange"},
+        {"pattern": "("},
+        {"$ref": "#/nowhere"},
+        {"$ref": "http://127.0.0.1:9/schema.json"},
+        {"$ref": "#"},
+        {"required": 3},
+    ],
+    ids=["type", "pattern", "reference", "network", "itself", "required"],
+)
+def test_broken_schema_lets_every_value_pass(schema):
+    assert Tool(lambda x: x, args={"x": schema})(x="a") == "a"
+
+
+# -- as the type of a field ------------------------------------------------------------------------
+
+
+def test_pydantic_knows_tools():
+    adapter = pydantic.TypeAdapter(list[Tool])
+    tool = Tool(add)
+
+    assert adapter.validate_python([tool])[0] is tool
+    assert adapter.validate_python([add])[0].name == "add"
+    assert adapter.dump_python([tool], mode="json") == [str(tool)]
+    with pytest.raises(pydantic.ValidationError):
+        adapter.validate_python(["add"])
+
+
+def test_type_of_a_user_that_raises_raises_as_it_is():
+    class Broken(pydantic.BaseModel):
+        @pydantic.model_validator(mode="before")
+        @classmethod
+        def _fail(cls, given):
+            raise TypeError("a mistake in the type")
+
+    def func(x: Broken):
+        return x
+
+    with pytest.raises(TypeError, match="a mistake in the type"):
+        Tool(func)(x={})
