@@ -29,7 +29,7 @@ def parse_signature(
 
     Args:
         text: As in ``"question, context: list[str] -> answer: int"``, on one line or on several;
-            a comma may follow the last field of a side.
+            a comma may follow the last field of a side, and there may be no inputs.
         custom_types: What type names mean, before the callers' frames are asked.
 
     Returns:
@@ -70,8 +70,10 @@ class _Reader:
 
     def _side(self, side: str, start: int, end: int) -> FieldTypes:
         if not self._text[start:end].strip():
-            hint = f"name at least one {side} field, as in `question -> answer`."
-            raise self._error(start, f": the {side} side is empty.", hint)
+            if side == "input":  # as in `-> poem`
+                return {}
+            hint = "name at least one output field, as in `question -> answer`."
+            raise self._error(start, ": the output side is empty.", hint)
         pieces = list(self._pieces(start, end))
         if not self._text[slice(*pieces[-1])].strip():
             pieces.pop()

@@ -59,6 +59,11 @@ def test_space_and_trailing_commas_mean_nothing(text):
     assert parse_signature(text) == ({"a": None, "b": None}, {"c": None})
 
 
+@pytest.mark.parametrize("text", ["-> poem", "  ->poem", "\n-> poem,"])
+def test_there_may_be_no_inputs(text):
+    assert parse_signature(text) == ({}, {"poem": None})
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -146,7 +151,6 @@ def test_a_text_needs_exactly_one_arrow(text, hint, caret):
 @pytest.mark.parametrize(
     ("text", "problem", "caret"),
     [
-        ("-> c", "the input side is empty", 0),
         ("a ->", "the output side is empty", 4),
         ("a,, b -> c", "a field name is missing", 2),
         (", -> c", "a field name is missing", 0),
@@ -270,5 +274,5 @@ def test_any_text_is_a_signature_or_a_signature_error(text):
     with contextlib.suppress(SignatureError):
         inputs, outputs = parse_signature(text)
 
-        assert inputs
         assert outputs
+        assert isinstance(inputs, dict)

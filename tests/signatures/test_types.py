@@ -122,6 +122,16 @@ async def test_default_of_a_field_is_filled_in():
     assert "why?" in lm.history[0]["messages"][-1]["content"]
 
 
+@pytest.mark.api("Signature(str)")
+def test_signature_without_inputs_can_be_asked():
+    signature = Signature("-> poem")
+    lm = DummyLM([{"poem": "Roses"}])
+
+    assert Predict(signature)(lm=lm).poem == "Roses"
+    assert signature.instructions == "Produce the fields `poem`."
+    assert "What you are given" not in lm.history[0]["messages"][0]["content"]
+
+
 # -- custom types ----------------------------------------------------------------------------------
 
 
