@@ -172,8 +172,15 @@ def fields_of(
         value = kind.parse_lm_response(output)
         if value is not None:
             found[name] = value
-    fields = {name: found.get(name) for name in plan.whole.output_fields}
-    return {**fields, "logprobs": more["logprobs"]} if more.get("logprobs") else fields
+    names = plan.whole.output_fields
+    defaults = defaults_of(plan.whole) if names.keys() - found.keys() else {}
+    fields = {name: found.get(name, defaults.get(name)) for name in names}
+    return {**fields, **_log_probabilities(plan, more)}
+
+
+def _log_probabilities(plan: Plan, more: Fields) -> Fields:
+    is_wanted = more.get("logprobs") and "logprobs" not in plan.whole.output_fields
+    return {"logprobs": more["logprobs"]} if is_wanted else {}
 
 
 def _read(

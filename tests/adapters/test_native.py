@@ -280,3 +280,24 @@ async def test_log_probabilities_are_passed_on(scripted):
     (fields,) = await ask(lm, ChatAdapter(), Signature("question -> answer"), {"question": "?"})
 
     assert fields == {"answer": "x", "logprobs": {"content": [-0.1]}}
+
+
+async def test_field_called_logprobs_is_the_users(scripted):
+    said = {"message": {"content": "[[ ## logprobs ## ]]\nx"}, "logprobs": {"content": [-0.1]}}
+    signature = Signature("question -> logprobs")
+
+    assert await ask(scripted(said), ChatAdapter(), signature) == [{"logprobs": "x"}]
+
+
+async def test_default_fills_what_a_feature_did_not_give(scripted):
+    signature = Signature(
+        {
+            "question": InputField(),
+            "answer": OutputField(),
+            "sources": (Sources, OutputField(default=Sources(names=["none"]))),
+        }
+    )
+    adapter = ChatAdapter(native_response_types=[Sources])
+    (fields,) = await ask(scripted("[[ ## answer ## ]]\nx"), adapter, signature)
+
+    assert fields == {"answer": "x", "sources": Sources(names=["none"])}
