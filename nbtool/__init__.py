@@ -82,8 +82,15 @@ if TYPE_CHECKING:
     from nbtool.runtime.inflight import running, stop
     from nbtool.runtime.surroundings import environment
     from nbtool.signatures.fields import InputField, OutputField
-    from nbtool.signatures.signature import Signature
+    from nbtool.signatures.signature import (
+        Signature,
+        SignatureMeta,
+        ensure_signature,
+        infer_prefix,
+        make_signature,
+    )
     from nbtool.signatures.types import History, Type
+    from nbtool.tools.calls import ToolCallResults, ToolCalls
     from nbtool.tools.tool import Tool
     from nbtool.tracing.callbacks import ACTIVE_CALL_ID, BaseCallback, with_callbacks
     from nbtool.tracing.decorator import traced
@@ -134,8 +141,11 @@ __all__ = [
     "SettingsOwnershipError",
     "Signature",
     "SignatureError",
+    "SignatureMeta",
     "StateError",
     "Tool",
+    "ToolCallResults",
+    "ToolCalls",
     "ToolError",
     "Trace",
     "Type",
@@ -146,12 +156,15 @@ __all__ = [
     "configure_cache",
     "context",
     "enable_nest_asyncio",
+    "ensure_signature",
     "environment",
+    "infer_prefix",
     "inspect_history",
     "is_retryable_lm_error",
     "last_trace",
     "load",
     "load_ipython_extension",
+    "make_signature",
     "request_cache",
     "restore",
     "run",
@@ -229,8 +242,15 @@ _HOMES = {
     "nbtool.runtime.inflight": ("running", "stop"),
     "nbtool.runtime.surroundings": ("environment",),
     "nbtool.signatures.fields": ("InputField", "OutputField"),
-    "nbtool.signatures.signature": ("Signature",),
+    "nbtool.signatures.signature": (
+        "Signature",
+        "SignatureMeta",
+        "ensure_signature",
+        "infer_prefix",
+        "make_signature",
+    ),
     "nbtool.signatures.types": ("History", "Type"),
+    "nbtool.tools.calls": ("ToolCallResults", "ToolCalls"),
     "nbtool.tools.tool": ("Tool",),
     "nbtool.tracing.callbacks": ("ACTIVE_CALL_ID", "BaseCallback", "with_callbacks"),
     "nbtool.tracing.decorator": ("traced",),

@@ -32,7 +32,8 @@
     ├── AdapterParseError                  adapter_name, lm_response, parsed_result
     ├── ToolError
     │   ├── ToolNotFoundError              also ValueError
-    │   └── ToolArgumentsError             also ValueError
+    │   ├── ToolArgumentsError             also ValueError
+    │   └── ToolExecutionError             also RuntimeError
     ├── RecordingError                     also ValueError
     ├── StateError                         also ValueError
     ├── SavingError                        also RuntimeError
@@ -297,7 +298,7 @@ class AdapterParseError(NbtoolError):
         span_id: The step of the trace in which it happened.
 
     Source:
-        Arguments and attributes as DSPy's class of that name.
+        Arguments, attributes and sentences as DSPy's class of that name.
     """
 
     code = "adapter_parse"
@@ -313,15 +314,16 @@ class AdapterParseError(NbtoolError):
         hint: str = "",
         span_id: int | None = None,
     ) -> None:
-        text = message or f"Adapter {adapter_name} could not read the answer."
-        expected = list(getattr(signature, "output_fields", {}))
-        found = list(parsed_result or {})
-        super().__init__(
-            f"{text}\n  LM response: {_shortened(lm_response)}\n"
-            f"  Expected fields: {expected}, found: {found}",
-            hint=hint,
-            span_id=span_id,
-        )
+        expected = ", ".join(getattr(signature, "output_fields", {}))
+        found = ", ".join(parsed_result or {})
+        lines = [
+            *([message] if message else []),
+            f"Adapter {adapter_name} failed to parse the LM response.",
+            f"  LM Response: {_shortened(lm_response)}",
+            f"  Expected to find output fields in the LM response: [{expected}]",
+            f"  Actual output fields parsed from the LM response: [{found}]",
+        ]
+        super().__init__("\n".join(lines), hint=hint, span_id=span_id)
         self.adapter_name = adapter_name
         self.signature = signature
         self.lm_response = lm_response
@@ -344,6 +346,12 @@ class ToolArgumentsError(ToolError, ValueError):
     """Say that the arguments of a tool call do not fit the tool."""
 
     code = "tool_arguments"
+
+
+class ToolExecutionError(ToolError, RuntimeError):
+    """Say that a tool raised while it was executed; what it raised is ``__cause__``."""
+
+    code = "tool_execution"
 
 
 class RecordingError(NbtoolError, ValueError):
@@ -369,6 +377,12 @@ class DebugError(NbtoolError):
 
     code = "debug"
 
+
+MISUSE: tuple[type[Exception], ...] = (LoopError, ConfigurationError, SignatureError)
+"""Mistakes in the program: no language model can mend them, so none is asked to.
+
+They are raised as they are, where other errors are observations or reasons to ask again.
+"""
 
 _SHOWN_CHARS = 600
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from nbtool import configuration, ownership
@@ -15,6 +16,12 @@ from nbtool.lm.caching import current
 
 sys.path.append(str(Path(__file__).resolve().parent / "compat"))
 from compatibility_page import Compatibility
+
+# A machine may be very busy: how long an example takes says nothing about it.
+hypothesis.settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy")
 
 
 def pytest_addoption(parser):

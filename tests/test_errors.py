@@ -131,19 +131,31 @@ class Signature:
     output_fields = {"answer": None, "reason": None}  # noqa: RUF012 - as a signature has them
 
 
+@pytest.mark.api("AdapterParseError")
 def test_parse_error_shows_the_answer_and_the_fields():
     error = AdapterParseError("ChatAdapter", Signature, "Paris", parsed_result={"answer": "Paris"})
 
     assert str(error) == (
-        "Adapter ChatAdapter could not read the answer.\n"
-        "  LM response: 'Paris'\n"
-        "  Expected fields: ['answer', 'reason'], found: ['answer']"
+        "Adapter ChatAdapter failed to parse the LM response.\n"
+        "  LM Response: 'Paris'\n"
+        "  Expected to find output fields in the LM response: [answer, reason]\n"
+        "  Actual output fields parsed from the LM response: [answer]"
     )
     assert (error.adapter_name, error.signature, error.lm_response, error.parsed_result) == (
         "ChatAdapter", Signature, "Paris", {"answer": "Paris"},
     )  # fmt: skip
 
 
+@pytest.mark.api("AdapterParseError")
+def test_parse_error_says_first_what_the_adapter_found_wrong():
+    error = AdapterParseError("ChatAdapter", Signature, "Paris", "It is no number.", hint="Ask.")
+
+    assert str(error).startswith("It is no number.\nAdapter ChatAdapter failed to parse the LM")
+    assert str(error).endswith("\n  Hint: Ask.")
+    assert (error.parsed_result, error.hint) == (None, "Ask.")
+
+
+@pytest.mark.api("AdapterParseError")
 def test_parse_error_shortens_a_long_answer_and_keeps_it_whole():
     error = AdapterParseError("ChatAdapter", Signature, "x" * 1_000_000)
 

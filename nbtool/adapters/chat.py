@@ -2,36 +2,60 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
-from nbtool.adapters import values
-from nbtool.adapters.base import Adapter, Fields, complete_demos, described
+from nbtool.adapters.base import Adapter, Fields
+from nbtool.adapters.content import END_NAME, MARKER, joined, section, unescaped
 from nbtool.adapters.structured import JSONAdapter
-from nbtool.errors import AdapterParseError
+from nbtool.adapters.values import as_text
+from nbtool.adapters.wording import placeholder
+from nbtool.errors import MISUSE, AdapterParseError, LMError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from nbtool.lm.base import BaseLM, Message
+    from nbtool.lm.base import BaseLM
     from nbtool.signatures.signature import Signature
+    from nbtool.signatures.types import Type
 
-_MARKER = re.compile(r"^[ \t]*\[\[ ## (\w+) ## \]\][ \t]*([^\r]*)")
-_END = "[[ ## completed ## ]]"
+_END = f"[[ ## {END_NAME} ## ]]"
 
 
 class ChatAdapter(Adapter):
-    """Write fields under marker lines ``[[ ## name ## ]]`` and read them back.
+    r"""Write fields under marker lines ``[[ ## name ## ]]`` and read them back.
 
     Args:
-        use_json_adapter_fallback: Whether an answer that cannot be read is asked for again as
-            JSON. Errors of the LM itself are never answered by asking again.
+        callbacks: Watchers of this adapter.
+        use_native_function_calling: As for `Adapter`.
+        native_response_types: As for `Adapter`.
+        use_json_adapter_fallback: Whether the LM is asked again by a `JSONAdapter` where its
+            answer cannot be read, or another error happens. Errors of the LM's provider and
+            mistakes in the program are never answered by asking again.
+        parallel_tool_calls: As for `Adapter`.
+
+    Example:
+        >>> from nbtool.signatures.signature import Signature
+        >>> answer = "[[ ## answer ## ]]\n42\n\n[[ ## completed ## ]]"
+        >>> ChatAdapter().parse(Signature("question -> answer: int"), answer)
+        {'answer': 42}
 
     Source:
         The markers are DSPy's wire format, so that demos and saved programs carry over.
     """
 
-    def __init__(self, *, use_json_adapter_fallback: bool = True) -> None:
+    use_json_adapter_fallback: bool = True
+
+    def __init__(
+        self,
+        callbacks: list[Any] | None = None,
+        use_native_function_calling: bool = False,
+        native_response_types: list[type[Type]] | None = None,
+        use_json_adapter_fallback: bool = True,
+        parallel_tool_calls: bool | None = None,
+    ) -> None:
+        super().__init__(
+            callbacks, use_native_function_calling, native_response_types, parallel_tool_calls
+        )
         self.use_json_adapter_fallback = use_json_adapter_fallback
 
     async def acall(
@@ -43,80 +67,79 @@ class ChatAdapter(Adapter):
         inputs: Fields,
     ) -> list[Fields]:
         """Ask an LM and read its answers; see `Adapter.acall`."""
+        shown = list(demos)
         try:
-            return await super().acall(lm, lm_kwargs, signature, demos, inputs)
-        except AdapterParseError:
+            return await super().acall(lm, lm_kwargs, signature, shown, inputs)
+        except (LMError, TypeError, *MISUSE):  # TypeError: mostly a mistake in a user's own type
+            raise
+        except Exception as error:
             if not self.use_json_adapter_fallback:
                 raise
-        return await JSONAdapter().acall(lm, lm_kwargs, signature, demos, inputs)
+            first = error
+        try:
+            return await self._fallback().acall(lm, lm_kwargs, signature, shown, inputs)
+        except AdapterParseError as error:
+            raise error from first
 
-    def format(
-        self, signature: type[Signature], demos: Iterable[Mapping[str, Any]], inputs: Fields
-    ) -> list[Message]:
-        """Write the messages of one request; see `Adapter.format`."""
-        messages: list[Message] = [{"role": "system", "content": self._system(signature)}]
-        for demo in complete_demos(signature, demos):
-            asked = self.format_user_message_content(signature, dict(demo))
-            answered = _sections({name: demo[name] for name in signature.output_fields})
-            messages += [
-                {"role": "user", "content": asked},
-                {"role": "assistant", "content": f"{answered}\n\n{_END}"},
-            ]
-        question = self.format_user_message_content(signature, inputs)
-        question += f"\n\n{_reminder(signature)}"
-        return [*messages, {"role": "user", "content": question}]
+    def _fallback(self) -> JSONAdapter:
+        fallback = JSONAdapter(
+            callbacks=list(self.callbacks),
+            use_native_function_calling=self.use_native_function_calling,
+            parallel_tool_calls=self.parallel_tool_calls,
+        )
+        fallback.native_response_types = self.native_response_types
+        return fallback
 
-    def format_user_message_content(self, signature: type[Signature], inputs: Fields) -> str:
-        """Write only the inputs; see `Adapter.format_user_message_content`."""
-        return _sections({name: inputs[name] for name in signature.input_fields if name in inputs})
+    def format_field_structure(self, signature: type[Signature]) -> str:
+        """Show the form of the answer: all markers, and what stands below each."""
+        if not signature.output_fields:
+            return ""
+        shown = [
+            f"[[ ## {name} ## ]]\n{placeholder(name, field)}"
+            for name, field in signature.output_fields.items()
+        ]
+        how = "Put each field below a marker line of its own, exactly so, down to the last line:"
+        return "\n\n".join([how, *shown, _END])
+
+    def user_message_output_requirements(self, signature: type[Signature]) -> str:
+        """Remind the model of the markers."""
+        if not signature.output_fields:
+            return ""
+        markers = ", then ".join(f"`[[ ## {name} ## ]]`" for name in signature.output_fields)
+        return f"Write {markers}, and at the end `{_END}`."
+
+    def format_assistant_message_content(
+        self,
+        signature: type[Signature],
+        outputs: Fields,
+        missing_field_message: str | None = None,
+    ) -> str:
+        """Write an answer; see `Adapter.format_assistant_message_content`."""
+        sections: list[str] = []
+        for name in signature.output_fields:
+            if name in outputs:
+                sections.append(section(name, as_text(outputs[name])))
+            elif missing_field_message is not None:
+                sections.append(section(name, missing_field_message))
+        return joined("\n\n", [*sections, _END])
 
     def parse(self, signature: type[Signature], completion: str) -> Fields:
         """Read the output fields out of an answer; see `Adapter.parse`."""
+        sections = _split(completion)
+        if not sections and signature.output_fields:
+            first = next(iter(signature.output_fields))
+            raise self.unreadable(signature, completion, f"lacks the field {first!r}", {})
         raw: dict[str, str] = {}
-        for name, text in _split(completion):
-            if name in signature.output_fields and name not in raw:
-                raw[name] = text
+        for name, text in sections:
+            raw.setdefault(name, unescaped(text))
         return self.typed(signature, raw, completion)
-
-    def _system(self, signature: type[Signature]) -> str:
-        inputs = [f"- {described(n, f)}" for n, f in signature.input_fields.items()]
-        outputs = [f"- {described(n, f)}" for n, f in signature.output_fields.items()]
-        pattern = _sections({name: f"<{name}>" for name in signature.output_fields})
-        return "\n".join(
-            [
-                signature.instructions,
-                "",
-                "What you are given:",
-                *inputs,
-                "",
-                "What you write:",
-                *outputs,
-                "",
-                "Put each field below a marker line of its own, exactly so, down to the last line:",
-                "",
-                pattern,
-                "",
-                _END,
-            ]
-        )
-
-
-def _sections(fields: Mapping[str, Any]) -> str:
-    return "\n\n".join(
-        f"[[ ## {name} ## ]]\n{values.as_text(value)}" for name, value in fields.items()
-    )
-
-
-def _reminder(signature: type[Signature]) -> str:
-    markers = ", then ".join(f"`[[ ## {name} ## ]]`" for name in signature.output_fields)
-    return f"Write {markers}, and at the end `{_END}`."
 
 
 def _split(completion: str) -> list[tuple[str, str]]:
     """Cut an answer at its marker lines into (field name, text)."""
     sections: list[tuple[str, list[str]]] = []
     for line in completion.split("\n"):  # splitlines() would cut at form feeds too
-        marker = _MARKER.match(line)
+        marker = MARKER.match(line)
         if marker:
             sections.append((marker[1], [marker[2]] if marker[2] else []))
         elif sections:

@@ -7,20 +7,21 @@ and two or three worked examples in whole sentences. Long format instructions de
 
 from __future__ import annotations
 
-import json
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from nbtool.adapters import values
-from nbtool.adapters.base import Adapter, Fields, complete_demos
 from nbtool.adapters.compact_demos import Demo, shown_demos, tool_demos
+from nbtool.adapters.content import Content, joined
 from nbtool.adapters.schema import bounded, output_schema
 from nbtool.adapters.structured import JSONAdapter
+from nbtool.adapters.turns import complete_demos
+from nbtool.adapters.values import as_json, as_text, json_text
 from nbtool.signatures.wording import default_instructions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from nbtool.adapters.base import Fields
     from nbtool.lm.base import BaseLM, Message
     from nbtool.signatures.signature import Signature
 
@@ -41,17 +42,7 @@ class CompactAdapter(JSONAdapter):
     chosen tool's own schema; ``finish`` is offered once there is an observation.
     """
 
-    async def acall(
-        self,
-        lm: BaseLM,
-        lm_kwargs: Fields,
-        signature: type[Signature],
-        demos: Iterable[Mapping[str, Any]],
-        inputs: Fields,
-    ) -> list[Fields]:
-        """Ask an LM and read its answers; see `Adapter.acall`."""
-        # Not JSONAdapter's: without the schema so small a model is not worth asking again.
-        return await Adapter.acall(self, lm, lm_kwargs, signature, demos, inputs)
+    asks_again_with_less: ClassVar[bool] = False  # without the schema it would be in vain
 
     def request_options(self, lm: BaseLM, signature: type[Signature], inputs: Fields) -> Fields:  # noqa: ARG002 - an adapter's seam
         """Hold the model to a schema in which every text and list is bounded."""
@@ -63,55 +54,66 @@ class CompactAdapter(JSONAdapter):
         answer = {"name": "answer", "schema": schema}
         return {"response_format": {"type": "json_schema", "json_schema": answer}}
 
-    def format(
+    def format_system_message(self, signature: type[Signature]) -> str:
+        """Say what the user wrote; the sentence made of field names would only distract."""
+        if _tool_schemas(signature):
+            return ""
+        made = {
+            default_instructions(signature.input_fields, outputs)
+            for outputs in (signature.output_fields, _without_reasoning(signature))
+        }
+        inputs = [name for name in signature.input_fields if name != _TRAJECTORY]
+        made.add(default_instructions(inputs, _without_reasoning(signature)))
+        return "" if signature.instructions in made else signature.instructions
+
+    def _shown_demos(
         self, signature: type[Signature], demos: Iterable[Mapping[str, Any]], inputs: Fields
     ) -> list[Message]:
-        """Write the messages of one request; see `Adapter.format`."""
-        tools = _tool_schemas(signature)
-        messages = [] if tools else _instructions(signature)
-        own = complete_demos(signature, demos)
+        """Write the predictor's own demos, or general ones where it has none."""
+        own = self.format_demos(signature, demos)
         if own:
-            for demo in own:
-                answered = {name: demo[name] for name in _order(signature)}
-                messages += _turns(
-                    self.format_user_message_content(signature, dict(demo)), answered
-                )
-        else:
-            for asked, answered in _general_demos(signature, tools, inputs):
-                messages += _turns(asked, answered)
-        question = self.format_user_message_content(signature, inputs)
-        return [*messages, {"role": "user", "content": question}]
+            return own
+        messages: list[Message] = []
+        for asked, answered in _general_demos(signature, _tool_schemas(signature), inputs):
+            messages += [
+                {"role": "user", "content": asked},
+                {"role": "assistant", "content": json_text(answered)},
+            ]
+        return messages
 
-    def format_user_message_content(self, signature: type[Signature], inputs: Fields) -> str:
+    def format_demos(
+        self, signature: type[Signature], demos: Iterable[Mapping[str, Any]]
+    ) -> list[Message]:
+        """Write the examples that have all output fields; others would mislead."""
+        return super().format_demos(signature, complete_demos(signature, demos))
+
+    def format_user_message_content(
+        self,
+        signature: type[Signature],
+        inputs: Fields,
+        prefix: str = "",
+        suffix: str = "",
+        main_request: bool = False,  # noqa: ARG002 - a small model needs no reminder: it is held
+    ) -> str:
         """Write the inputs, a line each; see `Adapter.format_user_message_content`."""
         tools = _tool_schemas(signature)
         lines = [_tool_list(tools, inputs)] if tools else []
         for name in signature.input_fields:
             if name == _TRAJECTORY:
-                lines += [values.as_text(inputs[name])] if inputs.get(name) else []
+                lines += [as_text(inputs[name])] if inputs.get(name) else []
             elif name in inputs and not _is_of_a_turn(name):
-                lines.append(f"{name}: {values.as_text(inputs[name])}")
-        return "\n".join([*lines, *_turn_lines(inputs)])
+                lines.append(Content(f"{name}: ", as_text(inputs[name])))
+        return joined("\n", [prefix, *lines, *_turn_lines(inputs), suffix])
 
-
-def _turns(asked: str, answered: Mapping[str, Any]) -> list[Message]:
-    answer = {name: values.as_json(value) for name, value in answered.items()}
-    return [
-        {"role": "user", "content": asked},
-        {"role": "assistant", "content": json.dumps(answer, ensure_ascii=False)},
-    ]
-
-
-def _instructions(signature: type[Signature]) -> list[Message]:
-    """Say what the user wrote; the sentence made of field names would only distract."""
-    made = {
-        default_instructions(signature.input_fields, outputs)
-        for outputs in (signature.output_fields, _without_reasoning(signature))
-    }
-    inputs = [name for name in signature.input_fields if name != _TRAJECTORY]
-    made.add(default_instructions(inputs, _without_reasoning(signature)))
-    text = signature.instructions
-    return [] if text in made or not text else [{"role": "system", "content": text}]
+    def format_assistant_message_content(
+        self,
+        signature: type[Signature],
+        outputs: Fields,
+        missing_field_message: str | None = None,  # noqa: ARG002 - it would only be repeated
+    ) -> str:
+        """Write an answer; see `Adapter.format_assistant_message_content`."""
+        shown = {name: as_json(outputs[name]) for name in _order(signature) if name in outputs}
+        return json_text(shown)
 
 
 def _without_reasoning(signature: type[Signature]) -> list[str]:
@@ -211,7 +213,7 @@ def _tool_list(tools: dict[str, Schema], inputs: Fields) -> str:
     for name, tool in _offered(tools, is_first=not inputs.get(_TRAJECTORY)).items():
         about = f": {' '.join(tool['desc'].split())}" if tool["desc"] else ""
         lines.append(f"- {name}({', '.join(tool['args'])}){about}")
-    asked = _words(" ".join(values.as_text(v) for n, v in inputs.items() if n != _TRAJECTORY))
+    asked = _words(" ".join(as_text(v) for n, v in inputs.items() if n != _TRAJECTORY))
     lines.sort(key=lambda line: len(_words(line) & asked))
     return "\n".join(["tools:", *lines])
 
@@ -235,8 +237,8 @@ def _turn_lines(inputs: Fields) -> list[str]:
             continue
         turn = name.removeprefix("tool_name_")
         arguments = cast("Fields", inputs.get(f"tool_args_{turn}") or {})
-        given = ", ".join(f"{key}={values.as_text(value)}" for key, value in arguments.items())
-        gave = values.as_text(inputs.get(f"observation_{turn}"))
+        given = ", ".join(f"{key}={as_text(value)}" for key, value in arguments.items())
+        gave = as_text(inputs.get(f"observation_{turn}"))
         if tool != _FINISH:
             lines.append(f"{tool}({given}) gave: {gave}")
     return lines

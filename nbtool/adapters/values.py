@@ -1,39 +1,47 @@
-"""Values in prompts and answers: any Python value as text, and text as a typed value."""
+"""Values in prompts: any Python value as text or as JSON."""
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import json
-import types
-import typing
-from typing import Any, Literal, Union, cast
+import re
+import secrets
+from functools import lru_cache
+from typing import Any, cast
 
-import json_repair
 import pydantic
 
+from nbtool.adapters.content import Content, Part
+from nbtool.mending import sound
 from nbtool.signatures.types import Type
 
+_PLAIN = frozenset({int, float, bool, type(None)})
+_MAX_DEPTH = 64  # as deep as a custom type is looked for
 
-def as_json(value: Any) -> Any:
-    """Return JSON-like values for anything that can be in a prompt.
 
-    Args:
-        value: Builtins, pydantic models, dataclasses, enums, dates, Predictions, Examples; of
-            other objects the text is taken.
+class _Parts:
+    """Take the content parts out of a value, and put them back into its text.
+
+    What stands for a part until then cannot be guessed, so no text of a user can pass for one.
     """
-    kind = cast("type[Any]", type(value))
-    to_dict = getattr(kind, "toDict", None)  # of the class: a mock has every attribute
-    if to_dict is not None:
-        return as_json(to_dict(value))
-    if isinstance(value, dict):
-        pairs = cast("dict[Any, Any]", value).items()
-        return {str(key): as_json(item) for key, item in pairs}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [as_json(item) for item in cast("list[Any]", value)]
-    try:
-        return pydantic.TypeAdapter[Any](kind).dump_python(value, mode="json")
-    except (pydantic.errors.PydanticUserError, ValueError, TypeError):
-        return _described(value)
+
+    def __init__(self) -> None:
+        self._word = secrets.token_hex(8)
+        self._taken: list[list[Part]] = []
+
+    def take(self, parts: list[Part]) -> str:
+        self._taken.append(parts)
+        return f"{self._word}:{len(self._taken) - 1}"
+
+    def put_back(self, text: str) -> str:
+        if not self._taken:
+            return text
+        pieces: list[str | Part] = []
+        # re.split with a group gives texts and numbers of parts by turns.
+        for at, piece in enumerate(re.split(f'"?{self._word}:(\\d+)"?', text)):
+            pieces += self._taken[int(piece)] if at % 2 else [piece]
+        return Content(*pieces)
 
 
 def as_text(value: Any) -> str:
@@ -41,12 +49,116 @@ def as_text(value: Any) -> str:
 
     Args:
         value: A field's value.
+
+    Returns:
+        Text; a `Content` where the value holds a custom type that is more than text. Half
+        characters (lone surrogates), which no request can carry, are replaced.
     """
+    if isinstance(value, str) and type(value).__str__ is str.__str__:
+        return value if isinstance(value, Content) else str(sound(value))
+    parts = _Parts()
     try:
-        plain = as_json(value.format() if isinstance(value, Type) else value)
-    except RecursionError:  # a container inside itself
-        plain = _described(value)
-    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+        plain = as_json(value, parts)
+        text = plain if isinstance(plain, str) else json_text(plain)
+    except (RecursionError, ValueError):  # a container inside itself; an endless number
+        text = _described(value)
+    return parts.put_back(sound(text))
+
+
+def json_text(plain: Any) -> str:
+    """Write JSON-like values as JSON, for a reader who knows all letters.
+
+    Args:
+        plain: What `as_json` returned.
+    """
+    return json.dumps(plain, ensure_ascii=False)
+
+
+def as_json(value: Any, parts: _Parts | None = None) -> Any:
+    """Return JSON-like values for anything that can be in a prompt.
+
+    Args:
+        value: Builtins, pydantic models, dataclasses, enums, dates, Predictions, Examples, custom
+            types as they format themselves; of other objects the text is taken.
+        parts: Takes the content parts of custom types; without it they are values like others.
+    """
+    kind = cast("type[Any]", type(value))
+    if kind is str or kind in _PLAIN:
+        return value
+    to_dict = getattr(kind, "toDict", None)  # of the class: a mock has every attribute
+    if to_dict is not None:
+        return as_json(to_dict(value), parts)
+    if isinstance(value, Type) and kind.format is not Type.format:
+        return _formatted(value, parts)
+    if isinstance(value, (dict, list, tuple, set, frozenset)):
+        return _container(value, parts)
+    return _dumped(value, parts)
+
+
+def _container(value: Any, parts: _Parts | None) -> Any:
+    if isinstance(value, dict):
+        pairs = cast("dict[Any, Any]", value).items()
+        return {_as_key(key): as_json(item, parts) for key, item in pairs}
+    items = [as_json(item, parts) for item in value]
+    # In an order that every process agrees on: a prompt is the key of its cached answer.
+    return sorted(items, key=repr) if isinstance(value, (set, frozenset)) else items
+
+
+def _formatted(value: Type, parts: _Parts | None) -> Any:
+    shown: Any = value.format()
+    if parts is not None and isinstance(shown, list) and all(map(_is_part, cast(Any, shown))):
+        return parts.take(cast("list[Part]", shown))
+    return as_json(shown, parts)
+
+
+def _is_part(item: Any) -> bool:
+    return isinstance(item, dict) and "type" in item
+
+
+def _dumped(value: Any, parts: _Parts | None) -> Any:
+    fields = _fields_of(value)
+    if fields is not None and any(_holds_type(item, _MAX_DEPTH) for item in fields.values()):
+        return as_json(fields, parts)  # pydantic would not ask the types how they are shown
+    try:
+        return _adapter(cast("type[Any]", type(value))).dump_python(
+            value, mode="json", warnings=False
+        )
+    except (pydantic.errors.PydanticUserError, ValueError, TypeError):
+        return _described(value) if fields is None else as_json(fields, parts)
+
+
+def _fields_of(value: Any) -> dict[str, Any] | None:
+    if isinstance(value, pydantic.BaseModel):
+        fields = {name: getattr(value, name) for name in type(value).model_fields}
+        return {**fields, **(value.model_extra or {})}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return None
+
+
+def _holds_type(value: Any, depth: int) -> bool:
+    if isinstance(value, Type):
+        return True
+    if depth == 0 or isinstance(value, str):
+        return False
+    inside: Any = _fields_of(value)
+    if inside is None and isinstance(value, (dict, list, tuple)):
+        inside = cast("Any", value)
+    if isinstance(inside, dict):
+        inside = cast("dict[Any, Any]", inside).values()
+    return any(_holds_type(item, depth - 1) for item in inside or ())
+
+
+def _as_key(key: Any) -> str:
+    plain = as_json(key.value if isinstance(key, enum.Enum) else key)
+    if isinstance(plain, str):
+        return plain
+    return json_text(plain) if type(plain) in _PLAIN else str(key)
+
+
+@lru_cache(maxsize=256)
+def _adapter(kind: type[Any]) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(kind)
 
 
 def _described(value: Any) -> str:
@@ -54,94 +166,3 @@ def _described(value: Any) -> str:
         return str(value)
     except Exception:  # noqa: BLE001 - a tool may return anything, and the LM must see something
         return f"<{type(value).__name__}>"
-
-
-def type_name(annotation: Any) -> str:
-    """Return how a type is called in a prompt, e.g. ``list[int]``."""
-    if annotation is None or annotation is type(None):
-        return "None"
-    origin = typing.get_origin(annotation)
-    arguments = typing.get_args(annotation)
-    if origin in (Union, types.UnionType):
-        return " | ".join(type_name(argument) for argument in arguments)
-    if origin is Literal:
-        return f"Literal[{', '.join(repr(argument) for argument in arguments)}]"
-    if origin is not None:
-        inner = ", ".join("..." if a is Ellipsis else type_name(a) for a in arguments)
-        return f"{getattr(origin, '__name__', str(origin))}[{inner}]"
-    return getattr(annotation, "__name__", str(annotation))
-
-
-def parse(text: Any, annotation: Any) -> Any:
-    """Read a typed value out of an LM's answer.
-
-    Args:
-        text: A field's text, or JSON-like values where the answer was JSON.
-        annotation: The field's type.
-
-    Returns:
-        A value of that type.
-
-    Raises:
-        ValueError: It is no such value. (pydantic's ValidationError is one.)
-    """
-    if annotation is str:
-        return text if isinstance(text, str) else as_text(text)
-    if isinstance(text, str) and _is_none(text, annotation):
-        return None
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return _member(text, annotation)
-    if typing.get_origin(annotation) is Literal:
-        return _choice(text, typing.get_args(annotation))
-    adapter = pydantic.TypeAdapter[Any](cast("Any", annotation))
-    if isinstance(text, str):
-        text = text.strip() if _takes_text(annotation) else _loads(text)
-    return adapter.validate_python(text)
-
-
-def _is_none(text: str, annotation: Any) -> bool:
-    """Tell whether a text says None where the type allows it; `as_text` writes it as null."""
-    is_optional = type(None) in typing.get_args(annotation)
-    return is_optional and text.strip().casefold() in ("null", "none")
-
-
-def _takes_text(annotation: Any) -> bool:
-    """Tell whether pydantic reads the type from plain text: dates, numbers, and unions of str."""
-    members = typing.get_args(annotation)
-    if typing.get_origin(annotation) in (Union, types.UnionType):
-        return any(member is str for member in members)
-    return isinstance(annotation, type) and not (
-        hasattr(annotation, "__pydantic_fields__")
-        or hasattr(annotation, "__dataclass_fields__")
-        or issubclass(annotation, (dict, list, tuple, set, frozenset))
-    )
-
-
-def _loads(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        repaired = json_repair.loads(text)
-        # For text without any JSON the library gives "": then the text itself is the value.
-        return repaired if repaired != "" else text.strip()
-
-
-def _choice(text: Any, choices: tuple[Any, ...]) -> Any:
-    if text in choices:
-        return text
-    written = str(text).strip().strip("\"'`").strip()
-    for choice in choices:
-        if written == str(choice):
-            return choice
-    folded = {str(choice).casefold(): choice for choice in choices}
-    if written.casefold() in folded:
-        return folded[written.casefold()]
-    raise ValueError(f"{text!r} is not one of {choices}")
-
-
-def _member(text: Any, kind: type[enum.Enum]) -> enum.Enum:
-    written = str(text).strip().strip("\"'`")
-    for member in kind:
-        if text == member.value or written in (str(member.value), member.name):
-            return member
-    raise ValueError(f"{text!r} is not one of {[member.value for member in kind]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from nbtool.programs.module import Module
@@ -12,6 +13,9 @@ from nbtool.signatures.signature import Signature, ensure_signature
 if TYPE_CHECKING:
     from nbtool.programs.prediction import Prediction
 
+_log = logging.getLogger("nbtool")
+_REASONING = "reasoning"
+
 
 class ChainOfThought(Module):
     """Ask for a ``reasoning`` field before the output fields of a signature.
@@ -19,7 +23,7 @@ class ChainOfThought(Module):
     Args:
         signature: ``"question -> answer"``, a dict, or a `Signature` class.
         rationale_field: The reasoning field, where the usual one does not suit.
-        rationale_field_type: Its type.
+        rationale_field_type: Its type, where the field itself has none.
         **config: Options of every request.
 
     Attributes:
@@ -46,9 +50,16 @@ class ChainOfThought(Module):
     ) -> None:
         super().__init__()
         asked = ensure_signature(signature)
-        if "reasoning" not in asked.output_fields:  # else the user's own field is the reasoning
-            field = rationale_field or OutputField(desc="${reasoning}")
-            asked = asked.prepend("reasoning", field, type_=rationale_field_type)
+        if _REASONING in asked.input_fields:
+            _log.warning(
+                "The input field 'reasoning' of %r is not used: ChainOfThought asks for an output "
+                "of that name. Rename the input.",
+                asked.signature,
+            )
+        own = asked.output_fields.get(_REASONING)  # a user's own field is the reasoning
+        field = own or rationale_field or OutputField(desc="${reasoning}")
+        type_ = field.annotation or rationale_field_type
+        asked = asked.prepend(_REASONING, field, type_=type_)
         self.predict = Predict(asked, **config)
 
     async def aforward(self, **kwargs: Any) -> Prediction:

@@ -7,10 +7,10 @@ import traceback
 from typing import TYPE_CHECKING, Any, Literal
 
 from nbtool.errors import (
+    MISUSE,
     AdapterParseError,
-    ConfigurationError,
     ContextWindowExceededError,
-    LoopError,
+    SignatureError,
     ToolNotFoundError,
 )
 from nbtool.programs.chain_of_thought import ChainOfThought
@@ -32,16 +32,27 @@ _log = logging.getLogger("nbtool")
 _KEYS_PER_TURN = 4  # thought, tool name, tool arguments, observation
 _TRUNCATIONS = 3
 _TRACEBACK_FRAMES = 5
+_ERROR_CHARS = 10_000  # of an error, so that one tool does not fill the prompt
 _FINISH = "finish"
+_TRAJECTORY = "trajectory"
+_OWN_FIELDS = frozenset({"next_thought", "next_tool_name", "next_tool_args"})
 
 
 class ReAct(Module):
     """Answer a signature with the help of tools, one call after another.
 
+    What a tool raises is shown to the model, which may try something else. Mistakes in the
+    program (`nbtool.LoopError`, `nbtool.ConfigurationError`, `nbtool.SignatureError`) are raised:
+    no model can mend them.
+
     Args:
         signature: ``"question -> answer"``, a dict, or a `Signature` class.
-        tools: Functions or `Tool` objects, asynchronous or not.
+        tools: Functions or `Tool` objects, asynchronous or not, each with a name of its own;
+            ``finish`` is ours.
         max_iters: Most tool calls of one question (>= 1).
+
+    Raises:
+        SignatureError: A field has a name that the loop needs, such as ``trajectory``.
 
     Attributes:
         tools: `Tool` by name, ``finish`` included.
@@ -77,9 +88,12 @@ class ReAct(Module):
         super().__init__()
         self.signature: type[Signature] = ensure_signature(signature)
         self.max_iters = max_iters
-        made = [tool if isinstance(tool, Tool) else Tool(tool) for tool in tools]
-        self.tools: dict[str, Tool] = {tool.name: tool for tool in made}
-        self.tools[_FINISH] = _finish_tool(self.signature)
+        _check_names(self.signature)
+        self.tools: dict[str, Tool] = {}
+        for tool in (*map(_as_tool, tools), _finish_tool(self.signature)):
+            if tool.name in self.tools:
+                _log.warning("ReAct has two tools named %r: the first is not used.", tool.name)
+            self.tools[tool.name] = tool
         self.react = Predict(_choice_signature(self.signature, self.tools))
         self.extract = ChainOfThought(_answer_signature(self.signature))
 
@@ -102,7 +116,9 @@ class ReAct(Module):
         for turn in range(max_iters):
             try:
                 chosen = await self._asked(self.react, trajectory, inputs)
-            except (AdapterParseError, ToolNotFoundError) as error:
+            except MISUSE:
+                raise
+            except (AdapterParseError, ContextWindowExceededError, ValueError) as error:
                 _log.warning("ReAct stopped asking for tools, turn %d: %s", turn, error)
                 break
             trajectory[f"thought_{turn}"] = chosen.next_thought
@@ -119,9 +135,11 @@ class ReAct(Module):
     async def _observed(self, name: str, arguments: dict[str, Any]) -> Any:
         """Call a tool; what it raises is what the LM gets to see."""
         try:
+            if name not in self.tools:
+                raise ToolNotFoundError(f"There is no tool {name!r}; there are {list(self.tools)}.")  # noqa: TRY301 - the LM sees it like any other
             return await self.tools[name].acall(**arguments)
-        except (LoopError, ConfigurationError):
-            raise  # a mistake in the program, which no LM can mend
+        except MISUSE:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a tool raises is an observation
             return f"Execution error in {name}: \n{_short_traceback(error)}"
 
@@ -164,6 +182,20 @@ class ReAct(Module):
         return trajectory
 
 
+def _check_names(signature: type[Signature]) -> None:
+    taken = {_TRAJECTORY} & signature.fields.keys()
+    taken |= {*_OWN_FIELDS, "max_iters"} & signature.input_fields.keys()
+    if taken:
+        raise SignatureError(
+            f"ReAct needs the names {sorted(taken)} of {signature.signature!r} for itself.",
+            hint="Rename these fields.",
+        )
+
+
+def _as_tool(tool: Callable[..., Any] | Tool) -> Tool:
+    return tool if isinstance(tool, Tool) else Tool(tool)
+
+
 def _finish_tool(signature: type[Signature]) -> Tool:
     outputs = ", ".join(f"`{name}`" for name in signature.output_fields)
 
@@ -195,7 +227,7 @@ def _choice_signature(signature: type[Signature], tools: dict[str, Tool]) -> typ
     schemas = {name: {"args": tool.args, "desc": tool.desc} for name, tool in tools.items()}
     return (
         Signature(dict(signature.input_fields), "\n".join(instructions))
-        .append("trajectory", InputField(), type_=str)
+        .append(_TRAJECTORY, InputField(), type_=str)
         .append("next_thought", OutputField(), type_=str)
         .append("next_tool_name", OutputField(), type_=Literal[names])
         .append(
@@ -208,9 +240,11 @@ def _choice_signature(signature: type[Signature], tools: dict[str, Tool]) -> typ
 
 def _answer_signature(signature: type[Signature]) -> type[Signature]:
     fields = {**signature.input_fields, **signature.output_fields}
-    return Signature(fields, signature.instructions).append("trajectory", InputField(), type_=str)
+    return Signature(fields, signature.instructions).append(_TRAJECTORY, InputField(), type_=str)
 
 
 def _short_traceback(error: BaseException) -> str:
-    lines = traceback.format_exception(error, limit=-_TRACEBACK_FRAMES)
-    return "".join(lines).strip()
+    text = "".join(traceback.format_exception(error, limit=-_TRACEBACK_FRAMES)).strip()
+    if len(text) <= _ERROR_CHARS:
+        return text
+    return f"{text[: _ERROR_CHARS // 2]}\n[...]\n{text[-_ERROR_CHARS // 2 :]}"

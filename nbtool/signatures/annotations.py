@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Meanings = Callable[[str], Iterable[object]]
 
 _MAX_FRAMES = 100
+_TRIES = 20
 _PACKAGE = __name__.partition(".")[0]
 _EXAMPLE = "write a type as in Python, e.g. `list[str]` or `Literal['yes', 'no']`."
 _USUAL = (
@@ -122,13 +123,30 @@ def _literal_text(value: object) -> str:
 
 def _read(text: str, meanings: Meanings) -> Any:
     try:
-        tree = ast.parse(text, mode="eval")
+        tree = _tree(text)
     except SyntaxError as exc:
         start = text[: max(0, (exc.offset or 1) - 1)]
         raise UnreadableTypeError(f"{exc.msg}.", _EXAMPLE, len(start.encode())) from None
     except ValueError as exc:  # a null character, before Python 3.12
         raise UnreadableTypeError(f"{exc}.", _EXAMPLE) from None
+    except (RecursionError, MemoryError):
+        raise UnreadableTypeError("the type is nested too deep.", _EXAMPLE) from None
     return _built(tree.body, meanings)
+
+
+def _tree(text: str) -> ast.Expression:
+    """Parse an expression, again where CPython 3.11 mixes two threads up.
+
+    There, threads that make syntax trees at the same time share a counter, and one of them may get
+    `SystemError: AST constructor recursion depth mismatch` (python/cpython#106905). It can go with
+    Python 3.11.
+    """
+    for _ in range(_TRIES):
+        try:
+            return ast.parse(text, mode="eval")
+        except SystemError:
+            continue
+    return ast.parse(text, mode="eval")
 
 
 def _quoted(node: ast.Constant, text: str, meanings: Meanings) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import unicodedata
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast, get_origin, get_type_hints
 
 from pydantic.fields import FieldInfo
@@ -82,8 +83,9 @@ def declared_field(name: str, field: object, type_: Any = None) -> FieldInfo:
 
     Raises:
         FieldDeclarationError: The field was not made by `InputField` or `OutputField`.
-        SignatureError: The type is no type.
+        SignatureError: The type is no type, or the name cannot be one.
     """
+    check_name(name)
     if not isinstance(field, FieldInfo):
         value = f"is {field!r}: Field values must be Field instances, but received: {field!r}"
         raise _undeclared(repr(name), value)
@@ -96,6 +98,29 @@ def declared_field(name: str, field: object, type_: Any = None) -> FieldInfo:
             hint="give a class or an annotation such as list[str], without quotes.",
         )
     return bound(field, name, type_)
+
+
+def check_name(name: Any) -> None:
+    """Refuse what cannot be the name of a field.
+
+    Args:
+        name: What was given as the name.
+
+    Raises:
+        SignatureError: It is no identifier, so a prompt could not mark the field and a call could
+            not name it.
+    """
+    if not isinstance(name, str):
+        raise SignatureError(
+            f"Field names must be strings, but received: {name!r}.",
+            hint="give a dict of fields by name.",
+        )
+    is_as_python_reads_it = unicodedata.normalize("NFKC", name) == name
+    if not name.isidentifier() or name[0] == "_" or name == "self" or not is_as_python_reads_it:
+        raise SignatureError(
+            f"{name!r} cannot be the name of a field.",
+            hint="use letters, digits and `_` in a name, and begin with a letter; not `self`.",
+        )
 
 
 def _entry_field(name: str, entry: object) -> FieldInfo:

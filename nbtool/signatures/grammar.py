@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from nbtool.errors import SignatureError
@@ -28,7 +29,7 @@ def parse_signature(
 
     Args:
         text: As in ``"question, context: list[str] -> answer: int"``, on one line or on several;
-            a comma may follow the last field of a side.
+            a comma may follow the last field of a side, and there may be no inputs.
         custom_types: What type names mean, before the callers' frames are asked.
 
     Returns:
@@ -69,8 +70,10 @@ class _Reader:
 
     def _side(self, side: str, start: int, end: int) -> FieldTypes:
         if not self._text[start:end].strip():
-            hint = f"name at least one {side} field, as in `question -> answer`."
-            raise self._error(start, f": the {side} side is empty.", hint)
+            if side == "input":  # as in `-> poem`
+                return {}
+            hint = "name at least one output field, as in `question -> answer`."
+            raise self._error(start, ": the output side is empty.", hint)
         pieces = list(self._pieces(start, end))
         if not self._text[slice(*pieces[-1])].strip():
             pieces.pop()
@@ -106,6 +109,10 @@ class _Reader:
         if name.startswith("_"):
             hint = f"write `{name.strip('_') or 'name'}`; fields do not start with `_`."
             raise self._error(at, f": {name!r} starts with an underscore.", hint)
+        if name == "self" or unicodedata.normalize("NFKC", name) != name:
+            normal = unicodedata.normalize("NFKC", name)
+            hint = f"write `{normal}`." if normal != name else "name it otherwise, e.g. `text`."
+            raise self._error(at, f": {name!r} cannot be a keyword argument.", hint)
         if not name.isidentifier():
             parts = re.findall(r"\w+", name)
             hint = "separate fields by commas, and use letters, digits and `_` in a name"

@@ -26,6 +26,8 @@ def default_instructions(inputs: Iterable[str], outputs: Iterable[str]) -> str:
         DSPy's sentence, as its saved states contain it.
     """
     given, wanted = (", ".join(f"`{name}`" for name in names) for names in (inputs, outputs))
+    if not given:
+        return f"Produce the fields {wanted}."
     return f"Given the fields {given}, produce the fields {wanted}."
 
 

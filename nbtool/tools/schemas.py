@@ -98,10 +98,60 @@ def schema_of(annotation: Any) -> Schema:
         return {}
     try:
         schema = pydantic.TypeAdapter[Any](annotation).json_schema()
-    except pydantic.errors.PydanticUserError:
+    except Exception:  # noqa: BLE001 - a user's type may do anything; a tool without schema works
         return {}
     definitions = schema.pop("$defs", {})
     return cast("Schema", _inlined(schema, definitions, ()))
+
+
+def adapter_of(annotation: Any) -> pydantic.TypeAdapter[Any] | None:
+    """Return what makes values of a type; None where values pass as they are.
+
+    Args:
+        annotation: The type of an argument.
+    """
+    if annotation is Any or annotation is inspect.Parameter.empty:
+        return None
+    try:
+        hash(annotation)
+    except TypeError:
+        return _new_adapter(annotation)
+    return _cached_adapter(annotation)
+
+
+def _new_adapter(annotation: Any) -> pydantic.TypeAdapter[Any] | None:
+    try:
+        return pydantic.TypeAdapter(annotation)
+    except Exception:  # noqa: BLE001 - as in `schema_of`
+        return None
+
+
+_cached_adapter = functools.lru_cache(maxsize=256)(_new_adapter)
+
+
+def fault_of(value: Any, schema: Schema) -> str | None:
+    """Say why a value does not fit a JSON schema.
+
+    Args:
+        value: JSON-like values, or models of pydantic.
+        schema: A schema from anywhere: one that is broken lets every value pass, and what it
+            refers to is not fetched.
+
+    Returns:
+        None where it fits.
+    """
+    import jsonschema
+    import referencing
+
+    plain = value.model_dump(mode="json") if isinstance(value, pydantic.BaseModel) else value
+    checking: Any = jsonschema  # its types are half unknown
+    nowhere: Any = referencing.Registry  # else `$ref` would be fetched from the network
+    validator = checking.Draft202012Validator(schema, registry=nowhere())
+    try:
+        fault = checking.exceptions.best_match(validator.iter_errors(plain))
+    except Exception:  # noqa: BLE001 - what a broken schema leads to is not the value's fault
+        return None
+    return None if fault is None else str(fault.message)
 
 
 def _inlined(node: Any, definitions: Schema, inside: tuple[str, ...]) -> Any:

@@ -8,16 +8,26 @@ import json
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 import pydantic
+from pydantic_core import core_schema
 
 from nbtool.errors import ToolArgumentsError
 from nbtool.runtime.call import Call, marked_as_coroutine_function
 from nbtool.runtime.door import run
 from nbtool.runtime.step import Inputs, Step
 from nbtool.runtime.threads import in_worker
-from nbtool.tools.schemas import Schema, argument_schemas, resolved_function, schema_of
+from nbtool.tools.schemas import (
+    Schema,
+    adapter_of,
+    argument_schemas,
+    fault_of,
+    resolved_function,
+    schema_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pydantic_core import CoreSchema
 
     from nbtool.tracing.span import Kind
 
@@ -33,7 +43,8 @@ class Tool(Step):
         func: A function, method, lambda, partial, or object with ``__call__``; async or not.
         name: Name that the model sees; the function's own by default.
         desc: What it does, for the model; the docstring by default.
-        args: JSON schema by argument name; read from the function by default.
+        args: JSON schema by argument name, for all arguments that the model may give; read from
+            the function by default. What a call gives is checked against schemas given here.
         arg_types: Type by argument name; read from the function by default.
         arg_desc: What an argument means, by name; added to its schema.
         thread: Whether an asynchronous chain runs a plain function in a worker thread. With
@@ -85,7 +96,8 @@ class Tool(Step):
         self.thread = thread
         self.name = name or _name_of(func, described)
         self.desc = desc if desc is not None else _description_of(func, described)
-        self.args: dict[str, Schema] = _merged(schemas, args)
+        self._given_schemas = {} if args is None else _as_schemas(args)
+        self.args: dict[str, Schema] = schemas if args is None else dict(self._given_schemas)
         self.arg_types: dict[str, Any] = {**types, **(arg_types or {})}
         for argument, text in (arg_desc or {}).items():
             if argument in self.args or self.has_kwargs:
@@ -147,6 +159,8 @@ class Tool(Step):
         for name, value in kwargs.items():
             if name not in self.args and not self.has_kwargs:
                 self._refuse(f"Arg {name} is not in the tool's args.")
+            if name in self._given_schemas:
+                self._check(name, value)
             checked[name] = self._coerced(name, value)
         missing = [n for n, s in self.args.items() if n not in kwargs and "default" not in s]
         required = [n for n in missing if self._is_required(n)]
@@ -158,14 +172,17 @@ class Tool(Step):
         parameter = inspect.signature(self.func).parameters.get(name)
         return parameter is not None and parameter.default is parameter.empty
 
+    def _check(self, name: str, value: Any) -> None:
+        fault = fault_of(value, self._given_schemas[name])
+        if fault is not None:
+            self._refuse(f"Arg {name} is invalid: {fault}")
+
     def _coerced(self, name: str, value: Any) -> Any:
-        annotation = self.arg_types.get(name, Any)
-        if annotation is Any or annotation is inspect.Parameter.empty:
+        adapter = adapter_of(self.arg_types.get(name, Any))
+        if adapter is None:
             return value
         try:
-            return pydantic.TypeAdapter[Any](annotation).validate_python(value)
-        except pydantic.errors.PydanticSchemaGenerationError:
-            return value
+            return adapter.validate_python(value)
         except pydantic.ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = "".join(f"[{part!r}]" for part in first["loc"])
@@ -174,8 +191,12 @@ class Tool(Step):
     def _refuse(self, what: str) -> NoReturn:
         raise ToolArgumentsError(
             f"{what} (tool {self.name!r})",
-            hint=f"{self.name!r} takes {json.dumps(self.args, default=str)}.",
+            hint=f"{self.name!r} takes {_written(self.args)}.",
         )
+
+    def format(self) -> str:
+        """Describe the tool to a model, in one line; as ``str(tool)``."""
+        return str(self)
 
     def format_as_litellm_function_call(self) -> dict[str, Any]:
         """Return the tool as an entry of ``tools=`` in OpenAI's Chat Completions request."""
@@ -199,6 +220,17 @@ class Tool(Step):
             },
         }
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> CoreSchema:
+        """Let pydantic know tools, as the type of fields: a function becomes one."""
+        known = core_schema.is_instance_schema(cls)
+        made = core_schema.no_info_after_validator_function(cls, core_schema.callable_schema())
+        return core_schema.union_schema(
+            [known, made],
+            mode="left_to_right",
+            serialization=core_schema.plain_serializer_function_ser_schema(str),
+        )
+
     def __trace_value__(self) -> str:
         """Show only the name in traces."""
         return self.name
@@ -206,21 +238,23 @@ class Tool(Step):
     def __str__(self) -> str:
         """Describe the tool in one line, as the prompt of ReAct does."""
         about = f", which does: {' '.join(self.desc.split()).rstrip('.')}" if self.desc else ""
-        return f"{self.name}{about}. It takes these arguments as JSON: {json.dumps(self.args)}"
+        return f"{self.name}{about}. It takes these arguments as JSON: {_written(self.args)}"
 
     def __repr__(self) -> str:
         form = "async " if self.is_async else ""
         return f"<Tool {self.name}({', '.join(self.args)}), {form}function>"
 
 
-def _merged(schemas: dict[str, Schema], given: dict[str, Any] | None) -> dict[str, Schema]:
-    """Let given schemas win; a pydantic model or type stands for its schema."""
-    if given is None:
-        return schemas
-    merged = dict(schemas)
-    for name, value in given.items():
-        merged[name] = cast("Schema", value) if isinstance(value, dict) else schema_of(value)
-    return merged
+def _written(schemas: dict[str, Schema]) -> str:
+    return json.dumps(schemas, ensure_ascii=False, default=str)
+
+
+def _as_schemas(given: dict[str, Any]) -> dict[str, Schema]:
+    """Return JSON schemas; a pydantic model or type stands for its schema."""
+    return {
+        name: cast("Schema", value) if isinstance(value, dict) else schema_of(value)
+        for name, value in given.items()
+    }
 
 
 def _name_of(func: Callable[..., Any], described: Callable[..., Any]) -> str:

@@ -10,11 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbtool.adapters.chat import ChatAdapter
-from nbtool.errors import AdapterParseError, LMRateLimitError
+from nbtool.errors import (
+    AdapterParseError,
+    BudgetError,
+    ContextWindowExceededError,
+    LMNotConfiguredError,
+    LMRateLimitError,
+    NestedLoopError,
+    SignatureError,
+)
 from nbtool.lm.base import BaseLM
 from nbtool.programs.prediction import Prediction
 from nbtool.signatures.fields import InputField, OutputField
 from nbtool.signatures.signature import Signature
+
+pytestmark = pytest.mark.api("ChatAdapter")
 
 QA = Signature("question -> answer")
 TWO = Signature("question -> reasoning, answer: int")
@@ -189,18 +199,39 @@ async def test_fallback_can_be_switched_off():
     assert (caught.value.adapter_name, len(lm.asked)) == ("ChatAdapter", 1)
 
 
-async def test_failed_fallback_is_an_error_of_the_json_adapter():
+async def test_failed_fallback_is_an_error_of_the_json_adapter_that_leads_to_the_first():
     lm = Scripted("seven", "eight")
     with pytest.raises(AdapterParseError) as caught:
         await ask(lm, ChatAdapter())
 
-    assert caught.value.adapter_name == "JSONAdapter"
+    first = caught.value.__cause__
+    assert (caught.value.adapter_name, caught.value.lm_response) == ("JSONAdapter", "eight")
+    assert (first.adapter_name, first.lm_response) == ("ChatAdapter", "seven")
 
 
-@pytest.mark.parametrize("error", [LMRateLimitError("slow"), RuntimeError("bug")], ids=repr)
-async def test_error_of_the_lm_is_not_answered_by_asking_again(error):
+@pytest.mark.parametrize(
+    "error",
+    [
+        LMRateLimitError("slow"),
+        BudgetError("spent"),
+        ContextWindowExceededError("long"),
+        NestedLoopError("loop"),
+        LMNotConfiguredError("none"),
+        SignatureError("bad"),
+        TypeError("bug"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_error_of_the_provider_or_the_program_is_not_answered_by_asking_again(error):
     lm = Scripted(error)
     with pytest.raises(type(error)):
         await ask(lm, ChatAdapter())
 
     assert len(lm.asked) == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("odd"), KeyError("odd")], ids=["runtime", "key"])
+async def test_any_other_error_is_answered_by_asking_as_json(error):
+    lm = Scripted(error, '{"reasoning": "r", "answer": 7}')
+
+    assert await ask(lm, ChatAdapter()) == [{"reasoning": "r", "answer": 7}]

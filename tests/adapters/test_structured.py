@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from typing import Any
 
 import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbtool.adapters.schema import output_schema
+from nbtool.adapters.schema import output_schema, strict_schema
 from nbtool.adapters.structured import JSONAdapter
-from nbtool.errors import AdapterParseError, LMInvalidRequestError, LMServerError
+from nbtool.errors import (
+    AdapterParseError,
+    BudgetError,
+    LMError,
+    LMInvalidRequestError,
+    LMServerError,
+    LoopError,
+)
 from nbtool.lm.base import BaseLM
 from nbtool.lm.client import LM
 from nbtool.signatures.fields import InputField, OutputField
 from nbtool.signatures.signature import Signature
 from nbtool.testing.answers import Failure
 from nbtool.testing.server import ScriptedServer
+from nbtool.tools.calls import ToolCalls
 
 
 class City(pydantic.BaseModel):
@@ -34,6 +43,8 @@ class Find(Signature):
     sure: bool = OutputField()
     stars: int = OutputField(ge=1, le=5)
 
+
+pytestmark = pytest.mark.api("JSONAdapter")
 
 QA = Signature("question -> answer")
 GOOD = {"cities": [{"title": "Oslo", "founded": "1048-01-01"}], "sure": True, "stars": 3}
@@ -58,6 +69,10 @@ class Picky(BaseLM):
         if self.errors:
             raise self.errors.pop(0)
         return {"choices": [{"message": {"content": json.dumps(GOOD)}}]}
+
+
+def ask_qa(lm):
+    return JSONAdapter().acall(lm, {}, QA, [], {"question": "?"})
 
 
 def ask(lm, **lm_kwargs):
@@ -139,7 +154,8 @@ async def test_model_is_held_to_the_schema_where_it_can_be():
 
     assert await ask(lm) == [FOUND]
     held = lm.options[0]["response_format"]
-    assert (held["type"], held["json_schema"]["schema"]) == ("json_schema", output_schema(Find))
+    assert (held["type"], held["json_schema"]["strict"]) == ("json_schema", True)
+    assert held["json_schema"]["schema"] == strict_schema(Find)
 
 
 async def test_other_models_are_asked_for_any_object():
@@ -147,6 +163,81 @@ async def test_other_models_are_asked_for_any_object():
     await ask(lm)
 
     assert lm.options[0]["response_format"] == {"type": "json_object"}
+
+
+RUNGS = ["json_schema", "json_object", None]
+REFUSED = LMInvalidRequestError("'response_format' is not supported")
+
+
+def forms(lm):
+    return [options.get("response_format", {}).get("type") for _, options in lm.asked]
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked"),
+    [
+        (["rubbish", '{"answer": "x"}'], RUNGS[:2]),
+        ([RuntimeError("odd"), '{"answer": "x"}'], RUNGS[:2]),
+        ([REFUSED, '{"answer": "x"}'], RUNGS[:2]),
+        ([REFUSED, REFUSED, '{"answer": "x"}'], RUNGS),
+        (["rubbish", REFUSED, '{"answer": "x"}'], RUNGS),
+    ],
+    ids=["unreadable", "odd error", "schema refused", "both refused", "unreadable, then refused"],
+)
+async def test_schema_that_leads_nowhere_is_followed_by_less(scripted, answers, asked):
+    lm = scripted(*answers, holds_schema=True)
+
+    assert await ask_qa(lm) == [{"answer": "x"}]
+    assert forms(lm) == asked
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked"),
+    [
+        (["rubbish", "rubbish"], RUNGS[:2]),
+        ([LMServerError("down")], RUNGS[:1]),
+        ([LMInvalidRequestError("no such model")], RUNGS[:1]),
+        ([BudgetError("spent")], RUNGS[:1]),
+        ([LoopError("misused")], RUNGS[:1]),
+        ([TypeError("bug")], RUNGS[:1]),
+        (["rubbish", LMServerError("down")], RUNGS[:2]),
+    ],
+    ids=["unreadable twice", "server", "other refusal", "budget", "misuse", "bug", "down later"],
+)
+async def test_other_errors_end_it(scripted, answers, asked):
+    lm = scripted(*answers, holds_schema=True)
+    with pytest.raises((AdapterParseError, LMError, LoopError, TypeError)):
+        await ask_qa(lm)
+
+    assert forms(lm) == asked
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    ["table: dict[str, int]", "things: list[dict[str, Any]]", "calls: ToolCalls", "data: Any"],
+)
+async def test_output_with_open_keys_is_asked_for_as_any_object(scripted, outputs):
+    signature = Signature(
+        f"question -> {outputs}", custom_types={"ToolCalls": ToolCalls, "Any": Any}
+    )
+    lm = scripted("rubbish", holds_schema=True)
+    adapter = JSONAdapter(use_native_function_calling=False)
+    with pytest.raises(AdapterParseError):
+        await adapter.acall(lm, {}, signature, [], {"question": "?"})
+
+    assert forms(lm) == ["json_object"]
+
+
+@pytest.mark.parametrize(
+    ("params", "form"),
+    [((), "json_object"), (("response_format", "n"), "json_object"), (("n",), None)],
+    ids=["unknown", "known", "without"],
+)
+async def test_model_that_takes_no_response_format_is_sent_none(scripted, params, form):
+    lm = scripted('{"answer": "x"}', params=params)
+    await ask_qa(lm)
+
+    assert forms(lm) == [form]
 
 
 async def test_refused_response_format_is_left_out_the_second_time():

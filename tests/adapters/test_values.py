@@ -13,9 +13,11 @@ from unittest.mock import MagicMock
 import pydantic
 import pytest
 
-from nbtool.adapters.values import as_text, parse, type_name
+from nbtool.adapters.reading import parse
+from nbtool.adapters.values import as_text
 from nbtool.programs.example import Example
 from nbtool.programs.prediction import Prediction
+from nbtool.signatures.annotations import type_text
 from nbtool.signatures.types import History, Type
 
 
@@ -123,7 +125,7 @@ READ = [
     ("", str, ""),
     (3, str, "3"),
     (["a"], str, '["a"]'),
-    ("3", int | str, "3"),
+    ("3", int | str, 3),
     ([1, 2], list[int], [1, 2]),
     ({"name": "Oslo"}, City, City(name="Oslo")),
     (None, int | None, None),
@@ -132,7 +134,7 @@ READ = [
 
 
 @pytest.mark.parametrize(
-    ("text", "type_", "value"), READ, ids=[f"{text!r} as {type_name(t)}" for text, t, _ in READ]
+    ("text", "type_", "value"), READ, ids=[f"{text!r} as {type_text(t)}" for text, t, _ in READ]
 )
 def test_text_is_read_so(text, type_, value):
     read = parse(text, type_)
@@ -161,22 +163,3 @@ def test_text_is_read_so(text, type_, value):
 def test_what_is_no_such_value_is_a_value_error(text, type_):
     with pytest.raises(ValueError, match=r".+"):
         parse(text, type_)
-
-
-@pytest.mark.parametrize(
-    ("type_", "name"),
-    [
-        (str, "str"),
-        (list[int], "list[int]"),
-        (dict[str, list[int]], "dict[str, list[int]]"),
-        (Literal["a", 1], "Literal['a', 1]"),
-        (Optional[int], "int | None"),  # noqa: UP045 - users write it so
-        (tuple[int, ...], "tuple[int, ...]"),
-        (City, "City"),
-        (Any, "Any"),
-        (None, "None"),
-    ],
-    ids=str,
-)
-def test_type_is_called_so_in_a_prompt(type_, name):
-    assert type_name(type_) == name

@@ -9,17 +9,22 @@ import threading
 
 import pytest
 
+from nbtool.adapters.chat import ChatAdapter
 from nbtool.configuration import context
 from nbtool.errors import (
     AdapterParseError,
     ContextWindowExceededError,
+    InputError,
     LMNotConfiguredError,
     LMRateLimitError,
     LoopError,
+    SignatureError,
 )
 from nbtool.programs.predict import Predict
 from nbtool.programs.react import ReAct
 from nbtool.tools.tool import Tool
+
+pytestmark = [pytest.mark.api("ReAct"), pytest.mark.api("ReAct.acall")]
 
 ANSWER = {"reasoning": "The tool said so.", "answer": "42"}
 TOO_LONG = ContextWindowExceededError("too long")
@@ -153,14 +158,113 @@ def test_tool_that_does_not_exist_ends_the_loop_with_a_warning(agent, scripted, 
 
 
 @pytest.mark.parametrize(
-    "error", [LoopError("misused"), LMNotConfiguredError("no LM")], ids=["loop", "settings"]
+    "error",
+    [LoopError("misused"), LMNotConfiguredError("no LM"), SignatureError("bad"), InputError("bad")],
+    ids=lambda error: type(error).__name__,
 )
-def test_mistake_in_the_program_is_raised(scripted, error):
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_mistake_in_the_program_is_raised(scripted, error, kind):
     def broken():
         raise error
 
-    with pytest.raises(type(error)):
-        ReAct("question -> answer", tools=[broken])(question="?", lm=scripted(use("broken")))
+    async def broken_later():
+        raise error
+
+    tool = Tool(broken if kind == "sync" else broken_later, name="broken")
+    with pytest.raises(type(error)) as caught:
+        ReAct("question -> answer", tools=[tool])(question="?", lm=scripted(use("broken")))
+
+    assert caught.value is error
+
+
+def test_value_error_of_the_choice_ends_the_loop(agent, scripted, caplog):
+    class Own(ChatAdapter):
+        def parse(self, signature, completion):
+            if "next_tool_name" in signature.output_fields:
+                raise ValueError("not so")
+            return super().parse(signature, completion)
+
+    lm = scripted("rubbish", ANSWER)
+    with context(adapter=Own(use_json_adapter_fallback=False)):
+        assert agent(question="?", lm=lm).answer == "42"
+
+    assert "not so" in caplog.text
+
+
+async def test_tool_that_an_adapter_let_through_is_an_observation(agent, scripted):
+    class Lax(ChatAdapter):
+        def parse(self, signature, completion):
+            found = super().parse(signature, completion)
+            return {**found, "next_tool_name": "nowhere"} if "next_tool_name" in found else found
+
+    with context(adapter=Lax()):
+        result = await agent.acall(question="?", max_iters=1, lm=scripted(use("add", x=1), ANSWER))
+
+    assert "There is no tool 'nowhere'; there are ['add'," in result.trajectory["observation_0"]
+
+
+def test_long_error_of_a_tool_is_cut(scripted):
+    def fail():
+        raise ValueError("x" * 1_000_000)
+
+    agent = ReAct("question -> answer", tools=[fail])
+    seen = agent(question="?", lm=scripted(use("fail"), FINISH, ANSWER)).trajectory["observation_0"]
+
+    assert len(seen) < 11_000
+    assert seen.startswith("Execution error in fail: \nTraceback")
+
+
+class UnprintableError(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+ERRORS = {
+    "unprintable": UnprintableError(),
+    "half character": KeyError("\ud800"),
+    "group": ExceptionGroup("g", [OSError()]),
+}
+
+
+@pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
+def test_any_error_of_a_tool_is_an_observation(scripted, error):
+    def fail():
+        raise error
+
+    lm = scripted(use("fail"), FINISH, ANSWER)
+    result = ReAct("question -> answer", tools=[fail])(question="?", lm=lm)
+
+    assert result.trajectory["observation_0"].startswith("Execution error in fail: \n")
+    assert "Traceback (most recent call last)" in result.trajectory["observation_0"]
+    lm.prompts[-1].encode()
+
+
+@pytest.mark.parametrize(
+    "signature",
+    ["trajectory -> answer", "question -> trajectory", "question, max_iters -> answer",
+     "question, next_thought -> answer"],
+)  # fmt: skip
+def test_names_that_the_loop_needs_are_refused(signature):
+    with pytest.raises(SignatureError, match="ReAct needs the names") as caught:
+        ReAct(signature, tools=[])
+
+    assert caught.value.hint == "Rename these fields."
+
+
+@pytest.mark.parametrize("tools", [[add, Tool(subtract, name="add")], [Tool(add, name="finish")]],
+                         ids=["twice", "finish"])  # fmt: skip
+def test_two_tools_of_one_name_are_told(tools, caplog):
+    agent = ReAct("question -> answer", tools=tools)
+
+    assert f"two tools named {next(iter(agent.tools))!r}" in caplog.text
+    assert "subtract" not in agent.tools
+
+
+def test_own_reasoning_field_of_the_signature_is_kept(scripted):
+    agent = ReAct("question -> reasoning: list[str], answer", tools=[])
+    lm = scripted(FINISH, {"reasoning": '["a", "b"]', "answer": "42"})
+
+    assert agent(question="?", lm=lm).reasoning == ["a", "b"]
 
 
 def test_error_of_the_lm_is_raised(agent, scripted):
@@ -198,18 +302,37 @@ def test_oldest_turn_is_forgotten_when_the_prompt_is_too_long(agent, scripted, c
 
 def test_prompt_that_is_too_long_with_one_turn_is_an_error(agent, scripted):
     with pytest.raises(ContextWindowExceededError, match="only one tool call") as caught:
-        agent(question="?", lm=scripted(use("add", x=1), TOO_LONG))
+        agent(question="?", lm=scripted(use("add", x=1), TOO_LONG, TOO_LONG))
 
     assert caught.value.hint
 
 
+def test_answer_is_asked_for_where_only_the_list_of_tools_was_too_long(agent, scripted, caplog):
+    result = agent(question="?", lm=scripted(use("add", x=41), TOO_LONG, ANSWER))
+
+    assert (result.answer, result.trajectory["observation_0"]) == ("42", 42)
+    assert "stopped asking for tools" in caplog.text
+
+
 def test_turns_are_forgotten_three_times_at_most(agent, scripted):
-    turns = [use("add", x=i) for i in range(5)]
-    lm = scripted(*turns, TOO_LONG, TOO_LONG, TOO_LONG, TOO_LONG)
+    turns = [use("add", x=i) for i in range(9)]
+    lm = scripted(*turns, *[TOO_LONG] * 8)
     with pytest.raises(ContextWindowExceededError):
         agent(question="?", lm=lm)
 
-    assert len(lm.asked) == 9
+    assert len(lm.asked) == 9 + 4 + 4  # for the next tool, then for the answer
+
+
+def test_truncation_can_be_of_the_users_own(scripted):
+    class Forgetful(ReAct):
+        def truncate_trajectory(self, trajectory):
+            trajectory.clear()
+            return trajectory
+
+    lm = scripted(use("add", x=1), TOO_LONG, FINISH, ANSWER)
+    result = Forgetful("question -> answer", tools=[add])(question="?", lm=lm)
+
+    assert next(iter(result.trajectory)) == "thought_1"
 
 
 @pytest.mark.parametrize(

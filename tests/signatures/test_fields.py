@@ -15,6 +15,8 @@ from nbtool.signatures.fields import (
     role_of,
 )
 
+pytestmark = pytest.mark.api("InputField/OutputField")
+
 
 @pytest.mark.parametrize(
     ("make", "role"), [(InputField, "input"), (OutputField, "output")], ids=["input", "output"]
@@ -137,6 +139,7 @@ def test_binding_leaves_the_declared_field_as_it_was():
     assert repr(declared) == before
 
 
+@pytest.mark.api("Signature.state")
 @pytest.mark.parametrize(
     ("name", "title"),
     [

@@ -2,7 +2,7 @@ import copy
 import functools
 import pickle
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import Annotated, ClassVar
 
 import pydantic
 import pytest
@@ -15,10 +15,19 @@ from nbtool.signatures.signature import (
     Signature,
     ensure_signature,
     make_signature,
-    validate_inputs,
-    with_defaults,
 )
-from nbtool.signatures.types import History, Type
+
+STR = pytest.mark.api("Signature(str)")
+DICT = pytest.mark.api("Signature(dict)")
+CLASS = pytest.mark.api("Signature(class)")
+ATTRIBUTES = pytest.mark.api("Signature.attributes")
+EDITS = pytest.mark.api("Signature.edits")
+UPDATED = pytest.mark.api("Signature.with_updated_fields")
+STATE = pytest.mark.api("Signature.state")
+
+
+class Point(pydantic.BaseModel):
+    x: int
 
 
 class Rate(Signature):
@@ -40,6 +49,7 @@ def texts_of(signature):
     return repr(signature.fields), signature.instructions, signature.signature
 
 
+@STR
 def test_a_text_makes_a_class_with_default_instructions():
     signature = Signature("a, b: int -> c")
 
@@ -51,6 +61,7 @@ def test_a_text_makes_a_class_with_default_instructions():
     assert not is_untyped(signature.fields["b"])
 
 
+@STR
 def test_name_instructions_and_types_can_be_given():
     signature = Signature(
         "a: Money -> b", "Convert.", signature_name="Convert", custom_types={"Money": float}
@@ -61,6 +72,7 @@ def test_name_instructions_and_types_can_be_given():
     assert signature.fields["a"].annotation is float
 
 
+@DICT
 def test_a_dict_makes_a_signature_with_inputs_first():
     signature = Signature({"o": (list[int], OutputField()), "i": InputField(desc="in")}, "Do.")
 
@@ -69,6 +81,7 @@ def test_a_dict_makes_a_signature_with_inputs_first():
     assert extras_of(signature.input_fields["i"])["desc"] == "in"
 
 
+@DICT
 def test_fields_of_another_signature_make_a_new_one():
     signature = Signature({**Rate.input_fields, "why": OutputField()})
 
@@ -76,6 +89,8 @@ def test_fields_of_another_signature_make_a_new_one():
     assert is_untyped(signature.fields["context"])
 
 
+@CLASS
+@ATTRIBUTES
 def test_a_class_statement_makes_a_signature():
     assert Rate.signature == "text, context -> stars"
     assert Rate.instructions == "Rate the text.\n\nBe fair."
@@ -84,6 +99,7 @@ def test_a_class_statement_makes_a_signature():
     assert not hasattr(Rate, "stars")
 
 
+@CLASS
 def test_a_subclass_adds_overrides_and_inherits():
     class Longer(Rate):
         stars: float = OutputField()
@@ -95,6 +111,7 @@ def test_a_subclass_adds_overrides_and_inherits():
     assert Rate.fields["stars"].annotation is int
 
 
+@CLASS
 def test_the_first_of_several_bases_wins():
     class Other(Signature):
         text: bytes = InputField()
@@ -108,6 +125,7 @@ def test_the_first_of_several_bases_wins():
     assert Both.instructions == Rate.instructions
 
 
+@CLASS
 def test_default_instructions_of_a_subclass_name_its_own_fields():
     class Short(Signature):
         a: str = InputField()
@@ -119,6 +137,7 @@ def test_default_instructions_of_a_subclass_name_its_own_fields():
     assert Longer.instructions == "Given the fields `a`, produce the fields `b`, `c`."
 
 
+@CLASS
 def test_names_that_mean_something_to_classes_are_fields_like_others():
     signature = Signature("json, copy, model_name -> schema, instructions, fields, append")
 
@@ -126,6 +145,7 @@ def test_names_that_mean_something_to_classes_are_fields_like_others():
     assert signature.append("x", InputField()).instructions == signature.instructions
 
 
+@CLASS
 def test_annotations_that_are_texts_are_resolved_where_the_class_stands():
     @dataclass
     class Local:
@@ -141,6 +161,7 @@ def test_annotations_that_are_texts_are_resolved_where_the_class_stands():
     assert extras_of(Typed.fields["b"])["constraints"] == "at least 2"
 
 
+@CLASS
 def test_methods_and_class_variables_are_no_fields():
     class Rich(Signature):
         limit: ClassVar[int] = 3
@@ -155,6 +176,7 @@ def test_methods_and_class_variables_are_no_fields():
     assert (Rich.limit, Rich._secret, Rich.double(2)) == (3, 4, 4)
 
 
+@CLASS
 @pytest.mark.parametrize(
     "value", [{}, {"a": 3}, {"a": pydantic.Field()}], ids=["none", "a value", "pydantic's"]
 )
@@ -198,11 +220,13 @@ def test_what_makes_no_sense_is_refused_with_a_hint(made, message):
     assert caught.value.hint
 
 
+@STR
 def test_an_unknown_argument_of_signature_is_a_type_error():
     with pytest.raises(TypeError, match="signature_nam"):
         Signature("a -> b", signature_nam="X")
 
 
+@EDITS
 @pytest.mark.parametrize(
     ("index", "inputs", "outputs"),
     [
@@ -221,12 +245,45 @@ def test_insert_counts_among_the_fields_of_its_own_side(index, inputs, outputs):
     assert signature.insert(index, "x", OutputField()).signature == outputs
 
 
+@EDITS
 @pytest.mark.parametrize("index", [-4, 3])
 def test_insert_out_of_range_is_refused(index):
     with pytest.raises(SignatureError, match=rf"Invalid index to insert: {index}, .*\[-3, 2\]"):
         Signature("a, b -> c, d").insert(index, "x", InputField())
 
 
+@EDITS
+@pytest.mark.parametrize(
+    "name", ["no name", "no-name", "1x", "", "_x", "self", "a\n[[ ## b", "\ufb01eld", 3]
+)
+@pytest.mark.parametrize("made", [lambda n: Signature({n: InputField(), "o": OutputField()}),
+                                  lambda n: Signature("a -> b").append(n, InputField())],
+                         ids=["dict", "append"])  # fmt: skip
+def test_a_name_that_no_call_and_no_prompt_could_use_is_refused(name, made):
+    with pytest.raises(SignatureError, match=r"cannot be the name|must be strings") as caught:
+        made(name)
+
+    assert caught.value.hint
+
+
+@DICT
+@pytest.mark.parametrize("name", ["class", "über", "T5", "a_b", "名前"])
+def test_other_names_of_a_dict_are_fields(name):
+    assert list(Signature({name: InputField(), "o": OutputField()}).input_fields) == [name]
+
+
+@ATTRIBUTES
+def test_fields_are_by_side_and_in_order():
+    signature = Signature("b, a -> d, c")
+
+    assert (list(signature.fields), list(signature.input_fields)) == (
+        ["b", "a", "d", "c"],
+        ["b", "a"],
+    )
+    assert (list(signature.output_fields), signature.signature) == (["d", "c"], "b, a -> d, c")
+
+
+@EDITS
 def test_prepend_and_append_put_a_field_first_and_last():
     signature = Rate.prepend("first", OutputField(), float).append("last", OutputField())
 
@@ -235,6 +292,7 @@ def test_prepend_and_append_put_a_field_first_and_last():
     assert signature.__name__ == "Rate"
 
 
+@EDITS
 def test_a_field_of_the_same_name_is_replaced():
     signature = Signature("a: int -> b").append("a", OutputField(desc="new"))
 
@@ -242,6 +300,7 @@ def test_a_field_of_the_same_name_is_replaced():
     assert extras_of(signature.fields["a"])["desc"] == "new"
 
 
+@EDITS
 def test_a_replaced_field_of_the_same_side_moves_to_its_new_place():
     signature = Signature("a: int, b, c -> d").insert(1, "a", InputField(), bytes)
 
@@ -251,11 +310,13 @@ def test_a_replaced_field_of_the_same_side_moves_to_its_new_place():
         Signature("a, b, c -> d").insert(3, "a", InputField())
 
 
+@EDITS
 def test_delete_removes_a_field_and_ignores_a_missing_one():
     assert Rate.delete("context").signature == "text -> stars"
     assert Rate.delete("missing").equals(Rate)
 
 
+@UPDATED
 def test_texts_and_type_of_a_field_can_be_updated():
     signature = Rate.with_updated_fields("context", bytes, desc="what surrounds it", unit="page")
 
@@ -266,6 +327,7 @@ def test_texts_and_type_of_a_field_can_be_updated():
     assert not is_untyped(signature.fields["context"])
 
 
+@UPDATED
 def test_an_update_of_a_missing_field_is_a_key_error_that_names_the_fields():
     with pytest.raises(KeyError, match="missing") as caught:
         Rate.with_updated_fields("missing", desc="x")
@@ -274,6 +336,7 @@ def test_an_update_of_a_missing_field_is_a_key_error_that_names_the_fields():
     assert "['text', 'context', 'stars']" in str(caught.value)
 
 
+@EDITS
 def test_instructions_can_be_replaced_appended_and_set():
     other = Rate.with_instructions("  Judge.")
     appended = other.append_instructions("Be fair.").append_instructions("")
@@ -284,6 +347,7 @@ def test_instructions_can_be_replaced_appended_and_set():
     assert Rate.instructions.startswith("Rate")
 
 
+@EDITS
 def test_editing_the_extras_of_a_copy_leaves_the_original():
     edited = Rate.append("why", OutputField())
 
@@ -294,6 +358,7 @@ def test_editing_the_extras_of_a_copy_leaves_the_original():
     assert "new" not in edited.fields
 
 
+@STATE
 def test_equal_signatures_differ_by_nothing_that_a_prompt_shows():
     text = "a: int -> b"
 
@@ -304,6 +369,7 @@ def test_equal_signatures_differ_by_nothing_that_a_prompt_shows():
     assert not Signature(text).equals(text)
 
 
+@STATE
 def test_the_state_has_the_shape_of_dspys_and_comes_back():
     state = Signature("a -> b", "Do.").dump_state()
     state["fields"][1]["description"] = "the result"
@@ -315,6 +381,7 @@ def test_the_state_has_the_shape_of_dspys_and_comes_back():
     assert loaded.instructions == "Do."
 
 
+@STATE
 def test_ensure_signature_passes_signatures_and_reads_texts():
     assert ensure_signature(None) is None
     assert ensure_signature(Rate) is Rate
@@ -322,6 +389,7 @@ def test_ensure_signature_passes_signatures_and_reads_texts():
     assert make_signature(Rate, "Other.").signature == Rate.signature
 
 
+@ATTRIBUTES
 def test_repr_shows_types_instructions_and_remarks():
     assert repr(Rate) == (
         "Rate(text: str, context: str -> stars: int)\n"
@@ -334,6 +402,7 @@ def test_repr_shows_types_instructions_and_remarks():
     )
 
 
+@ATTRIBUTES
 def test_dir_offers_properties_and_edits_for_completion():
     assert {"instructions", "output_fields", "append", "with_instructions"} <= set(dir(Rate))
 
@@ -343,6 +412,7 @@ def test_copies_of_a_signature_are_the_signature():
     assert copy.deepcopy([Rate]) == [Rate]
 
 
+@STATE
 @pytest.mark.parametrize(
     "signature",
     [Signature("a: list[int], b -> c: Literal['x'] | None"), Rate.delete("context")],
@@ -356,11 +426,13 @@ def test_a_class_that_no_import_finds_is_pickled_by_its_fields(signature):
     assert loaded.__name__ == signature.__name__
 
 
+@STATE
 @pytest.mark.parametrize("signature", [Signature, Rate], ids=["ours", "a user's"])
 def test_a_class_that_can_be_imported_is_pickled_by_name(signature):
     assert pickle.loads(pickle.dumps(signature)) is signature  # noqa: S301 - our own bytes
 
 
+@STATE
 @pytest.mark.parametrize(
     "signature", [Signature("a: int -> b"), Rate, Rate.delete("context")], ids=repr
 )
@@ -371,135 +443,6 @@ def test_cloudpickle_brings_back_an_equal_signature(signature):
 
     assert loaded.equals(signature)
     assert loaded.append("x", InputField()).input_fields.keys() > signature.input_fields.keys()
-
-
-class Point(pydantic.BaseModel):
-    x: int
-
-
-class Opaque:
-    pass
-
-
-class Named(Protocol):
-    name: str
-
-
-def fail(value):
-    raise RuntimeError(value)
-
-
-@pytest.mark.parametrize(
-    ("type_", "value"),
-    [
-        (int, 3),
-        (int, "3"),
-        (float, 1),
-        (str, None),
-        (list[int], (1, 2)),
-        (list[str], iter([1])),
-        (Point, {"x": 1}),
-        (list[Point], [{"x": 1}, Point(x=2)]),
-        (Literal["a", "b"], "a"),
-        (int | None, None),
-        (Opaque, Opaque()),
-        (list[Opaque], [Opaque()]),
-        (Any, object()),
-        (Annotated[int, pydantic.Field(ge=2)], 2),
-        (Annotated[int, ["no hash"]], 2),
-        (Named, 5),
-    ],
-)
-def test_a_value_that_fits_gives_no_warning(type_, value):
-    assert validate_inputs(Signature({"a": (type_, InputField())}), {"a": value}) == []
-
-
-@pytest.mark.parametrize(
-    ("type_", "value", "expected"),
-    [
-        (int, "three", "int"),
-        (str, 5, "str"),
-        (list[int], ["x"], "list[int]"),
-        (Literal["a"], "b", "Literal['a']"),
-        (list[Opaque], [3], "list[Opaque]"),
-        (Annotated[int, pydantic.Field(ge=2)], 1, "int"),
-        (Annotated[int, pydantic.AfterValidator(fail)], 1, "int"),
-    ],
-)
-def test_a_value_of_another_type_is_named_with_both(type_, value, expected):
-    signature = Signature({"a": (type_, InputField())})
-
-    (warning,) = validate_inputs(signature, {"a": value})
-
-    assert warning == (
-        f"Type mismatch for field 'a': expected {expected} based on given Signature, "
-        f"but the provided value is incompatible: {value!r}."
-    )
-
-
-def test_a_field_without_type_takes_any_value():
-    assert validate_inputs(Signature("a -> b"), {"a": 5}) == []
-    assert len(validate_inputs(Signature("a: str -> b"), {"a": 5})) == 1
-
-
-def test_looking_at_an_iterator_does_not_use_it_up():
-    rows = iter(["x", "y"])
-
-    validate_inputs(Signature("a: list[str] -> b"), {"a": rows})
-
-    assert list(rows) == ["x", "y"]
-
-
-def test_names_that_are_extra_or_missing_are_listed():
-    extra, missing = validate_inputs(Signature("a, b -> c"), {"a": "x", "c": 1})
-
-    assert extra == (
-        "Input contains fields not in signature. These fields will be ignored: ['c']. "
-        "Expected fields: ['a', 'b']."
-    )
-    assert missing == (
-        "Not all input fields were provided to module. Present: ['a']. Missing: ['b']."
-    )
-
-
-def test_a_field_with_a_default_is_not_missing():
-    assert validate_inputs(Rate, {"text": "x"}) == []
-
-
-def test_a_long_value_is_cut_in_the_warning():
-    (warning,) = validate_inputs(Signature("a: int -> b"), {"a": "x" * 10_000})
-
-    assert len(warning) < 400
-
-
-def test_defaults_are_filled_in_and_the_inputs_left_alone():
-    signature = Signature({"a": InputField(default=1), "b": InputField(default_factory=list)})
-    given_inputs = {"a": 2}
-
-    filled = with_defaults(signature, given_inputs)
-    filled["b"].append(1)
-
-    assert filled == {"a": 2, "b": [1]}
-    assert given_inputs == {"a": 2}
-    assert with_defaults(signature, {}) == {"a": 1, "b": []}
-
-
-def test_a_history_cannot_be_changed_and_takes_only_messages():
-    history = History(messages=[{"question": "1 + 1?", "answer": "2"}])
-
-    with pytest.raises(pydantic.ValidationError):
-        history.messages = []
-    with pytest.raises(pydantic.ValidationError):
-        History(turns=[])
-
-
-def test_a_custom_type_must_say_how_it_is_shown():
-    class Sound(Type):
-        pass
-
-    with pytest.raises(NotImplementedError, match="Sound must define format"):
-        Sound().format()
-    assert Sound.description() == ""
 
 
 name = st.sampled_from("abcdxyz")
@@ -515,6 +458,7 @@ edits = st.one_of(
 )
 
 
+@EDITS
 @given(st.lists(edits, max_size=6))
 def test_edits_never_change_the_original_and_keep_inputs_first(steps):
     original = Signature("a: int, b -> c: list[str], d", "Do.")
@@ -528,6 +472,7 @@ def test_edits_never_change_the_original_and_keep_inputs_first(steps):
     assert [*edited.input_fields, *edited.output_fields] == list(edited.fields)
 
 
+@STR
 def test_the_first_line_of_a_repr_is_a_text_that_makes_the_same_signature():
     original = Signature("a: dict[str, int] | None, b: Point -> c: Literal['->']")
 

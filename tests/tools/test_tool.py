@@ -13,6 +13,11 @@ from nbtool.runtime.threads import in_worker
 from nbtool.tools.tool import Tool
 from nbtool.views.watching import trace
 
+TOOL = pytest.mark.api("Tool")
+CALL = pytest.mark.api("Tool()")
+ACALL = pytest.mark.api("Tool.acall")
+FORMAT = pytest.mark.api("Tool.format")
+
 
 class Street(pydantic.BaseModel):
     name: str
@@ -115,6 +120,7 @@ PLACES = {
 # -- calls ---------------------------------------------------------------------------------------
 
 
+@CALL
 @pytest.mark.parametrize("thread", [True, False], ids=["thread", "inline"])
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 @pytest.mark.parametrize("func", FUNCTIONS.values(), ids=FUNCTIONS)
@@ -124,12 +130,14 @@ def test_any_function_can_be_called_synchronously_anywhere(func, place, thread):
     assert place(lambda: tool(x=5)) == 7
 
 
+@ACALL
 @pytest.mark.parametrize("thread", [True, False], ids=["thread", "inline"])
 @pytest.mark.parametrize("func", FUNCTIONS.values(), ids=FUNCTIONS)
 async def test_any_function_can_be_awaited(func, thread):
     assert await Tool(func, thread=thread).acall(x="5") == 7
 
 
+@TOOL
 def test_a_class_is_a_tool_that_makes_its_objects():
     class Point:
         """Make a point."""
@@ -143,11 +151,13 @@ def test_a_class_is_a_tool_that_makes_its_objects():
     assert tool(x="3").at == (3, 0)
 
 
+@CALL
 @pytest.mark.parametrize("place", ["script", "loop", "callback"])
 def test_a_plain_function_called_synchronously_runs_in_the_callers_thread(place):
     assert PLACES[place](Tool(where)) == threading.get_ident()
 
 
+@ACALL
 @pytest.mark.parametrize(("thread", "is_here"), [(True, False), (False, True)])
 async def test_a_chain_calls_a_plain_function_in_a_worker_unless_told_otherwise(thread, is_here):
     tool = Tool(where, thread=thread)
@@ -155,6 +165,7 @@ async def test_a_chain_calls_a_plain_function_in_a_worker_unless_told_otherwise(
     assert (await tool.acall() == threading.get_ident()) is is_here
 
 
+@ACALL
 async def test_what_a_plain_function_returns_to_be_awaited_is_awaited_on_the_loop():
     def func():
         return where_later()
@@ -199,6 +210,7 @@ def kinds(
     return locals()
 
 
+@CALL
 @pytest.mark.parametrize(
     ("given", "coerced"),
     [
@@ -219,6 +231,7 @@ def test_arguments_become_what_their_types_say(given, coerced):
     assert result == {**defaults, "street": Street(name="A"), "mood": "good", **coerced}
 
 
+@CALL
 def test_a_model_that_is_one_already_passes_as_it_is():
     street = Street(name="A")
 
@@ -235,6 +248,8 @@ REFUSED = [
 ]
 
 
+@CALL
+@ACALL
 @pytest.mark.parametrize(
     "how", [lambda t, k: t(**k), lambda t, k: run(t.acall(**k))], ids=["call", "acall"]
 )
@@ -252,11 +267,13 @@ def test_arguments_that_do_not_fit_are_refused(how, func, kwargs, message):
     assert '"type": ' in caught.value.hint
 
 
+@ACALL
 def test_an_async_tool_checks_before_it_starts():
     with pytest.raises(ToolArgumentsError, match="Arg z is not"):
         run(Tool(add_later).acall(x=1, z=2))
 
 
+@TOOL
 def test_a_function_with_kwargs_takes_further_arguments():
     tool = Tool(lambda x, **more: (x, more))
 
@@ -313,6 +330,7 @@ def test_a_builtin_that_does_not_tell_its_arguments_is_refused_with_a_hint():
 # -- what the model sees -------------------------------------------------------------------------
 
 
+@TOOL
 @pytest.mark.parametrize(
     ("func", "name", "desc"),
     [
@@ -330,6 +348,7 @@ def test_name_and_description_come_from_the_function(func, name, desc):
     assert (tool.name, tool.desc) == (name, desc)
 
 
+@TOOL
 def test_given_name_and_description_win():
     tool = Tool(add, name="sum", desc="Sum up.")
 
@@ -340,21 +359,20 @@ def test_an_empty_description_wins_too():
     assert Tool(add, desc="").desc == ""
 
 
+@TOOL
 def test_given_schemas_types_and_descriptions_win():
     tool = Tool(
         add,
         args={"x": {"type": "string"}},
         arg_types={"x": str},
-        arg_desc={"x": "the first", "y": "the second"},
+        arg_desc={"x": "the first"},
     )
 
-    assert tool.args == {
-        "x": {"type": "string", "description": "the first"},
-        "y": {"type": "integer", "default": 2, "description": "the second"},
-    }
+    assert tool.args == {"x": {"type": "string", "description": "the first"}}
     assert tool.arg_types["x"] is str
 
 
+@TOOL
 def test_a_type_given_as_schema_stands_for_its_schema():
     assert Tool(lambda s: s, args={"s": Street}).args["s"]["title"] == "Street"
 
@@ -379,6 +397,7 @@ def test_a_description_of_a_further_argument_tells_the_model_of_it():
     assert tool.args == {"z": {"description": "depth"}}
 
 
+@FORMAT
 def test_the_request_entry_requires_what_has_no_default():
     def func(x: int, y: int = 2, z=object(), *, w: str):  # noqa: B008 - no JSON form, on purpose
         return x
@@ -391,12 +410,14 @@ def test_the_request_entry_requires_what_has_no_default():
     assert function["parameters"]["required"] == ["x", "w"]
 
 
+@FORMAT
 def test_the_request_entry_requires_given_arguments_of_a_function_with_kwargs():
     tool = Tool(lambda **more: more, args={"q": {"type": "string"}, "n": {"default": 1}})
 
     assert tool.format_as_litellm_function_call()["function"]["parameters"]["required"] == ["q"]
 
 
+@FORMAT
 @pytest.mark.parametrize("func", [add, kinds, Adder(), lambda: 1], ids=lambda f: Tool(f).name)
 def test_the_request_entry_is_json(func):
     entry = Tool(func).format_as_litellm_function_call()
@@ -405,6 +426,7 @@ def test_the_request_entry_is_json(func):
     assert entry["type"] == "function"
 
 
+@FORMAT
 def test_as_text_a_tool_is_one_line_with_name_purpose_and_arguments():
     text = str(Tool(add))
 
@@ -413,6 +435,7 @@ def test_as_text_a_tool_is_one_line_with_name_purpose_and_arguments():
     assert "\n" not in text
 
 
+@FORMAT
 def test_as_text_a_tool_without_description_says_nothing_of_it():
     assert "which does" not in str(Tool(lambda x: x))
 
@@ -427,3 +450,15 @@ def test_as_text_a_tool_without_description_says_nothing_of_it():
 )
 def test_its_repr_is_short(func, shown):
     assert repr(Tool(func)) == shown
+
+
+@FORMAT
+def test_format_is_the_text_that_prompts_show():
+    assert Tool(add).format() == str(Tool(add))
+
+
+@FORMAT
+def test_schema_that_is_no_json_can_be_shown():
+    tool = Tool(add, args={"x": {"enum": {1}, "default": object}})
+
+    assert "It takes these arguments as JSON: {" in str(tool)
