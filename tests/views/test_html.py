@@ -89,10 +89,10 @@ def test_tree_of_a_run_that_went_well_is_folded_and_one_that_failed_is_open():
 @pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)
 def test_hostile_text_in_every_field_stays_text(payload):
     error = {"type": payload, "message": payload, "traceback": payload}
+    given, turn = {payload: payload}, {"role": payload, "content": payload}
     spans = [
-        record(1, kind="module", name=payload, inputs={payload: payload}, output={payload: payload}),
-        record(2, 1, "lm", name=payload, inputs={"messages": [{"role": payload, "content": payload}]},
-               output=[payload]),
+        record(1, kind="module", name=payload, inputs=given, output=given),
+        record(2, 1, "lm", name=payload, inputs={"messages": [turn]}, output=[payload]),
         record(3, 1, name=payload, status="error", error=error),
         record(4, 1, status="running", inputs={"x": [payload] * 3}),
     ]  # fmt: skip
