@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from nbtool.programs.code import note_code
 from nbtool.programs.module import Module
 from nbtool.programs.predict import Predict
 from nbtool.signatures.fields import OutputField
@@ -59,9 +60,11 @@ class ChainOfThought(Module):
         own = asked.output_fields.get(_REASONING)  # a user's own field is the reasoning
         field = own or rationale_field or OutputField(desc="${reasoning}")
         type_ = field.annotation or rationale_field_type
+        self._asked_code = asked.code
         asked = asked.prepend(_REASONING, field, type_=type_)
         self.predict = Predict(asked, **config)
 
     async def aforward(self, **kwargs: Any) -> Prediction:
         """Ask and wait for reasoning and answer; arguments as `Predict.acall`."""
+        note_code(self, self._asked_code)
         return await self.predict.acall(**kwargs)

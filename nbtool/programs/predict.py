@@ -14,6 +14,7 @@ from nbtool.configuration import settings
 from nbtool.errors import InputError, LMConfigurationError, LMNotConfiguredError
 from nbtool.lm.base import BaseLM
 from nbtool.programs import states
+from nbtool.programs.code import note_code
 from nbtool.programs.example import Example
 from nbtool.programs.module import Module
 from nbtool.programs.prediction import Prediction
@@ -133,6 +134,7 @@ class Predict(Module):
     async def aforward(self, **kwargs: Any) -> Prediction:
         """Do what `acall` says."""
         request = self._request(kwargs)
+        note_code(self, request.signature.code)
         answers = await request.adapter.acall(
             request.lm, request.options, request.signature, request.demos, request.inputs
         )

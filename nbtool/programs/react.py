@@ -14,6 +14,7 @@ from nbtool.errors import (
     ToolNotFoundError,
 )
 from nbtool.programs.chain_of_thought import ChainOfThought
+from nbtool.programs.code import note_code
 from nbtool.programs.module import Module
 from nbtool.programs.predict import Predict, adapter_for, lm_for
 from nbtool.programs.prediction import Prediction
@@ -111,6 +112,8 @@ class ReAct(Module):
             LMError: No usable answer came.
             AdapterParseError: The final answer does not have the fields.
         """
+        names = ", ".join(name for name in self.tools if name != _FINISH)
+        note_code(self, self.signature.code, f"tools=[{names}]")
         max_iters = inputs.pop("max_iters", self.max_iters)
         trajectory: Trajectory = {}
         for turn in range(max_iters):

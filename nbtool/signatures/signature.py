@@ -30,7 +30,7 @@ from nbtool.signatures.fields import (
     role_of,
 )
 from nbtool.signatures.inputs import validate_inputs, with_defaults
-from nbtool.signatures.wording import default_instructions, summary
+from nbtool.signatures.wording import code_of, default_instructions, summary
 
 __all__ = [
     "Signature",
@@ -49,6 +49,7 @@ class SignatureMeta(type):
     """Make signature classes, and give them their properties."""
 
     _fields: Fields
+    _code: tuple[str, str | None]
 
     def __new__(mcs, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> SignatureMeta:
         """Take the fields out of a class statement and leave the rest to Python."""
@@ -109,6 +110,15 @@ class SignatureMeta(type):
     def signature(cls) -> str:
         """Return the names of the fields as a text: ``question, context -> answer``."""
         return f"{', '.join(cls.input_fields)} -> {', '.join(cls.output_fields)}"
+
+    @property
+    def code(cls) -> str:
+        """Return the Python expression for it: its text, or the name of a user's class."""
+        text, doc = cls.__dict__.get("_code", ("", None))
+        if doc is not cls.__doc__ or not text:
+            text = code_of(cls.__name__, cls._fields, cls.instructions, _TEXT_NAME)
+            cls._code = text, cls.__doc__  # instructions can be set
+        return text
 
     def _side(cls, role: Role) -> Fields:
         return {name: field for name, field in cls._fields.items() if role_of(field) == role}

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from nbtool.signatures.declarations import Fields
 
+_ROLES = ("input", "output")
+
 
 def default_instructions(inputs: Iterable[str], outputs: Iterable[str]) -> str:
     """Say what to do in terms of the fields' names alone.
@@ -31,6 +33,33 @@ def default_instructions(inputs: Iterable[str], outputs: Iterable[str]) -> str:
     return f"Given the fields {given}, produce the fields {wanted}."
 
 
+def code_of(name: str, fields: Fields, instructions: str, text_name: str) -> str:
+    """Write a signature as the Python expression that a person would write for it.
+
+    Args:
+        name: Name of the signature.
+        fields: All its fields, in order.
+        instructions: Its instructions.
+        text_name: The name of those that were made of a text; another is a class of the user's.
+    """
+    if name != text_name:
+        return name
+    inputs, outputs = _typed(fields, "input"), _typed(fields, "output")
+    text = f"{inputs} -> {outputs}".strip()
+    own = default_instructions(
+        *([n for n, field in fields.items() if role_of(field) == role] for role in _ROLES)
+    )
+    return repr(text) if instructions == own else f"nbtool.Signature({text!r}, {instructions!r})"
+
+
+def _typed(fields: Fields, role: str) -> str:
+    return ", ".join(
+        f"{n}: {type_text(field.annotation)}"
+        for n, field in fields.items()
+        if role_of(field) == role
+    )
+
+
 def summary(name: str, fields: Fields, instructions: str) -> str:
     """Write a signature for a reader: types, instructions, meanings.
 
@@ -39,9 +68,7 @@ def summary(name: str, fields: Fields, instructions: str) -> str:
         fields: All its fields, in order.
         instructions: Its instructions.
     """
-    typed = {n: f"{n}: {type_text(field.annotation)}" for n, field in fields.items()}
-    inputs = ", ".join(typed[n] for n, field in fields.items() if role_of(field) == "input")
-    outputs = ", ".join(typed[n] for n, field in fields.items() if role_of(field) == "output")
+    inputs, outputs = _typed(fields, "input"), _typed(fields, "output")
     head = f"{name}({f'{inputs} -> {outputs}'.strip()})"
     lines = [f"    {line}".rstrip() for line in instructions.splitlines()]
     return "\n".join([head, *lines, *(_field_line(n, field) for n, field in fields.items())])

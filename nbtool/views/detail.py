@@ -122,8 +122,7 @@ def _facts(record: SpanRecord) -> Section:
 def python_call(record: SpanRecord) -> str:
     """Write a step as the Python call that repeats it.
 
-    Values that have no literal are written as their repr; the signature of a predictor stands
-    where it is known.
+    Values that have no literal are written as their repr.
 
     Args:
         record: The step.
@@ -140,8 +139,8 @@ def _callee(record: SpanRecord) -> str:
     attributes = record.attributes
     if record.kind == "lm":
         return f"nbtool.LM({attributes.get('model') or record.name!r})"
-    if record.kind == "predict" and "signature" in attributes:
-        return f"nbtool.{record.name}({attributes['signature']!r})"
+    if "code" in attributes:
+        return str(attributes["code"])
     return f"{record.name}()" if record.kind in {"module", "predict"} else record.name
 
 

@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+import nbtool
+from nbtool.testing import DummyLM
 from nbtool.tracing.record import SpanRecord
 from nbtool.views.detail import python_call, sections
 
@@ -89,7 +91,12 @@ CALLS = {
         "nbtool.LM('openai/gpt-4o-mini')(prompt='Hi')",
     ),
     "predict": (
-        record("predict", name="Predict", attributes={"signature": "q -> a"}, inputs={"q": 1}),
+        record(
+            "predict",
+            name="Predict",
+            attributes={"code": "nbtool.Predict('q -> a')"},
+            inputs={"q": 1},
+        ),
         "nbtool.Predict('q -> a')(q=1)",
     ),
     "module": (record("module", name="Agent", inputs={"x": None}), "Agent()(x=None)"),
@@ -100,3 +107,43 @@ CALLS = {
 @pytest.mark.parametrize(("step", "code"), CALLS.values(), ids=CALLS)
 def test_step_is_written_as_the_call_that_repeats_it(step, code):
     assert python_call(step) == code
+
+
+class Given(nbtool.Signature):
+    """Answer."""
+
+    q: int = nbtool.InputField()
+    a: int = nbtool.OutputField()
+
+
+def look():
+    """Look."""
+    return "seen"
+
+
+class Own(nbtool.Predict):
+    pass
+
+
+PROGRAMS = {
+    "text": (lambda: nbtool.Predict("q -> a: int | None"),
+             "nbtool.Predict('q: str -> a: int | None')(q=1)"),
+    "instructions": (lambda: nbtool.Predict(nbtool.Signature("q -> a", "Add.")),
+                     "nbtool.Predict(nbtool.Signature('q: str -> a: str', 'Add.'))(q=1)"),
+    "class": (lambda: nbtool.Predict(Given), "nbtool.Predict(Given)(q=1)"),
+    "class of the user's": (lambda: Own(Given), "Own(Given)(q=1)"),
+    "reasoning": (lambda: nbtool.ChainOfThought("q -> a"),
+                  "nbtool.ChainOfThought('q: str -> a: str')(q=1)"),
+    "tools": (lambda: nbtool.ReAct(Given, tools=[look]),
+              "nbtool.ReAct(Given, tools=[look])(q=1)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "code"), PROGRAMS.values(), ids=PROGRAMS)
+def test_call_of_a_program_can_be_pasted_and_repeats_it(make, code):
+    chosen = {"next_thought": "t", "next_tool_name": "finish", "next_tool_args": {}}
+    lm = DummyLM({"q": {**chosen, "reasoning": "r", "a": 2}})
+    with nbtool.context(lm=lm), nbtool.trace() as recorded:
+        make()(q=1)
+
+    assert python_call(recorded.spans[0]) == code
