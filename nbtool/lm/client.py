@@ -23,6 +23,7 @@ from nbtool.lm.responses_api import responses_request
 from nbtool.lm.retry import with_retries
 from nbtool.lm.spending import check_budgets, count_response, estimated_tokens, tokens_used
 from nbtool.lm.state import OUR_PATH, class_path, dumped
+from nbtool.lm.streaming import streamed
 from nbtool.lm.transport import ModelType, Request, Transport
 from nbtool.tracing.boundary import current_span
 from nbtool.tracing.record import remember_secret
@@ -222,7 +223,7 @@ class LM(BaseLM):
         on_text = self._listener(request)
         if on_text is None:
             return await self.transport.complete(asked)
-        return await self.transport.stream(asked, on_text)
+        return await streamed(self.transport, asked, _address(request), on_text)
 
     async def _asked(
         self, prompt: str | None, messages: list[Message] | None, options: dict[str, Any]

@@ -24,6 +24,7 @@ from nbtool.errors import MissingExtraError
 from nbtool.lm import failures
 from nbtool.lm.connections import keep_with_session, loops_session
 from nbtool.lm.loading import Loader
+from nbtool.lm.streaming import NoEventsError
 from nbtool.runtime.door import run
 
 if TYPE_CHECKING:
@@ -217,6 +218,8 @@ async def _streamed(
             text = _text_of(chunk)
             if text:
                 on_text(text)
+    if not any(map(_says_anything, chunks)):
+        raise NoEventsError("the answer has no event of a stream")
     whole = litellm.stream_chunk_builder(chunks, messages=sent.get("messages"))
     _note_price(litellm, whole, sent)
     return whole
@@ -231,6 +234,18 @@ def _note_price(litellm: Any, whole: Any, sent: dict[str, Any]) -> None:
             whole._hidden_params["response_cost"] = litellm.completion_cost(  # noqa: SLF001 - as above
                 completion_response=whole, model=sent["model"], custom_cost_per_token=own or None
             )
+
+
+def _says_anything(chunk: Any) -> bool:
+    """Tell a provider's chunk from those that litellm makes where there was none."""
+    if getattr(chunk, "usage", None) is not None:
+        return True
+    if not chunk.choices:
+        return False
+    choice = chunk.choices[0]
+    delta = getattr(choice, "delta", None)
+    said = vars(delta).values() if delta is not None else [choice.text]
+    return any(value is not None for value in said)
 
 
 def _text_of(chunk: Any) -> str | None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from nbtool.errors import LMRateLimitError, LMTimeoutError, LMTransportError
+from nbtool.errors import LMInvalidRequestError, LMRateLimitError, LMTimeoutError, LMTransportError
 from nbtool.testing.answers import Answer, Drop, Failure, Hang
 from nbtool.testing.server import ScriptedServer
 from nbtool.tracing.boundary import watching
@@ -129,3 +129,42 @@ async def test_text_of_a_failed_attempt_is_forgotten(seen_of):
     assert outputs == ["a b c d"]
     assert any(text.startswith("one ") for text in seen)
     assert {"a ", "a b ", "a b c "} <= seen
+
+
+REFUSALS = {
+    "not verified": Failure(400, "Your organization must be verified to stream this model."),
+    "forbidden": Failure(403, "Streaming is not allowed for this key."),
+    "option": Failure(422, "Unrecognized request argument supplied: stream_options"),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
+async def test_provider_that_refuses_a_stream_is_asked_without_from_then_on(connect, refusal):
+    async with ScriptedServer(
+        respond=lambda request: refusal if request.streamed else Answer("Paris")
+    ) as server:
+        lm = connect(server, cache=False)
+        with watching(Recorder(wants_tokens=True)):
+            outputs = [await lm.acall("x"), await lm.acall("y")]
+
+    assert outputs == [["Paris"], ["Paris"]]
+    assert [request.streamed for request in server.requests] == [True, False, False]
+    assert len(lm.history) == 2
+
+
+async def test_whole_answer_where_events_were_asked_for_is_asked_for_again(connect):
+    whole = {"choices": [{"message": {"role": "assistant", "content": "Paris"}}]}
+    async with ScriptedServer(default=Answer(raw=whole)) as server:
+        with watching(Recorder(wants_tokens=True)):
+            outputs = await connect(server).acall("x")
+
+    assert outputs == ["Paris"]
+    assert [request.streamed for request in server.requests] == [True, False]
+
+
+async def test_request_that_is_refused_for_another_reason_is_sent_once(connect):
+    async with ScriptedServer(default=Failure(400, "No such model.")) as server:
+        with watching(Recorder(wants_tokens=True)), pytest.raises(LMInvalidRequestError):
+            await connect(server).acall("x")
+
+    assert len(server.requests) == 1
