@@ -4,10 +4,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Any
 
 from nbtool.runtime.door import run
 from nbtool.views.watching import trace
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 
 def install(shell: Any) -> None:
@@ -19,10 +24,7 @@ def install(shell: Any) -> None:
         ``with nbtool.trace():`` does the same.
         """
         with trace():
-            source = shell.transform_cell(cell)
-            ran = run(shell.run_cell_async(cell, transformed_cell=source))
-        ran.raise_error()
-        return ran.result
+            return _result_of(shell, cell)
 
     shell.register_magic_function(trace_cell, "cell", "trace")
 
@@ -30,3 +32,39 @@ def install(shell: Any) -> None:
 def uninstall(shell: Any) -> None:
     """Undo `install`."""
     shell.magics_manager.magics["cell"].pop("trace", None)
+
+
+def _result_of(shell: Any, cell: str) -> Any:
+    """Run a cell inside the running one; an error is shown once, as the inner cell shows it."""
+    with _kept_tracebacks(shell) as kept:
+        ran = run(shell.run_cell_async(cell, transformed_cell=shell.transform_cell(cell)))
+    error = ran.error_before_exec or ran.error_in_exec
+    if error is None:
+        return ran.result
+    if kept:
+        with contextlib.suppress(AttributeError):  # an error with slots: its frames are shown
+            error._render_traceback_ = lambda: kept[-1]
+    raise error
+
+
+@contextlib.contextmanager
+def _kept_tracebacks(shell: Any) -> Generator[list[list[str]]]:
+    """Keep what IPython would show of errors in this thread: who runs the outer cell shows it."""
+    kept: list[list[str]] = []
+    here, show = threading.get_ident(), shell._showtraceback  # noqa: SLF001 - the one place that all kinds of errors pass
+
+    def keep(etype: Any, evalue: Any, stb: list[str]) -> None:
+        if threading.get_ident() == here:
+            kept.append(stb)
+        else:
+            show(etype, evalue, stb)
+
+    own = vars(shell)
+    before = own.get("_showtraceback")
+    own["_showtraceback"] = keep
+    try:
+        yield kept
+    finally:
+        del own["_showtraceback"]
+        if before is not None:
+            own["_showtraceback"] = before

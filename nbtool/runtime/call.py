@@ -156,7 +156,7 @@ class Call(ForgottenAwait, Driven[T]):
         except asyncio.CancelledError:
             if wait.hits:
                 raise interrupt.InterruptedWait(f"{self.name} was cancelled.") from None
-            raise
+            raise interrupt.Stopped(f"{self.name} was cancelled.") from None
         except SystemExit as error:
             raise interrupt.as_task_may_raise(error) from None
 
@@ -181,7 +181,7 @@ class Call(ForgottenAwait, Driven[T]):
             if takes_along and self._waiters == {waiter}:
                 with contextlib.suppress(asyncio.CancelledError):  # a second interrupt
                     await self._clean_up(loop)
-            kind = interrupt.InterruptedWait if wait.hits else asyncio.CancelledError
+            kind = interrupt.InterruptedWait if wait.hits else interrupt.Stopped
             raise kind(self._notice()) from None
         finally:
             self._waiters = self._waiters - {waiter}
@@ -210,7 +210,7 @@ class Call(ForgottenAwait, Driven[T]):
         __tracebackhide__ = True
         self._was_seen = True
         if self._outcome is None:
-            raise asyncio.CancelledError(f"{self.name} was cancelled")
+            raise interrupt.Stopped(f"{self.name} was cancelled.")
         error = self._outcome.error
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise interrupt.as_task_may_raise(error)

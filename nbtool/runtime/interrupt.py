@@ -56,6 +56,13 @@ class InterruptedWait(asyncio.CancelledError):
         return [f"KeyboardInterrupt: {self}"]
 
 
+class Stopped(asyncio.CancelledError):
+    """End whoever waits for a call that was stopped, in one line."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"CancelledError: {self}"]
+
+
 def as_task_may_raise(error: BaseException) -> BaseException:
     """Turn what would end a kernel, raised by a task, into something else.
 
