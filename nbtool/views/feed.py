@@ -154,10 +154,14 @@ class Feed:
         gone: list[int] = []
         while len(self._rows) > self._max_rows and self._ended:
             oldest = self._ended.popleft()
-            self._records.pop(oldest, None)
-            if self._rows.pop(oldest, None) is not None:
-                gone.append(oldest)
-        self._sums.dropped += len(gone)
+            record = self._records.pop(oldest, None)
+            if record is None or self._rows.pop(oldest, None) is None:
+                continue
+            self._sums.forget(record)
+            gone.append(oldest)
+            group = self._groups.forget(record)
+            if group is not None and self._rows.pop(group, None) is not None:
+                gone.append(group)
         return gone
 
 
@@ -193,8 +197,9 @@ class _Groups:
     """Find siblings of one kind and name, and make them a group once they are many."""
 
     def __init__(self) -> None:
-        self._few: dict[tuple[Any, ...], list[SpanRecord]] = {}
+        self._few: dict[tuple[Any, ...], dict[int, SpanRecord]] = {}
         self._many: dict[tuple[Any, ...], tuple[int, Tally]] = {}
+        self._alive: dict[int, int] = {}  # steps of each group that have a row
         self._running: set[int] = set()
         self._changed: dict[int, Tally] = {}
 
@@ -206,10 +211,10 @@ class _Groups:
         if key in self._many:
             self._count(record, *self._many[key], is_new=record.id not in rows)
             return []
-        few = self._few.setdefault(key, [])
+        few = self._few.setdefault(key, {})
         if record.id not in rows:
-            few.append(record)
-        return self._begin(key, few, rows) if len(few) >= GROUP_FROM else []
+            few[record.id] = record
+        return self._begin(key, list(few.values()), rows) if len(few) >= GROUP_FROM else []
 
     def _begin(
         self, key: tuple[Any, ...], few: list[SpanRecord], rows: dict[int, WireRow]
@@ -226,11 +231,31 @@ class _Groups:
     def _count(self, record: SpanRecord, group: int, tally: Tally, *, is_new: bool) -> None:
         if is_new:
             tally.opened()
+            self._alive[group] = self._alive.get(group, 0) + 1
             self._running.add(record.id)
         if record.end_s is not None and record.id in self._running:
             self._running.discard(record.id)
             tally.ended(record)
         self._changed[group] = tally
+
+    def forget(self, record: SpanRecord) -> int | None:
+        """Forget a step that has no row any more; returns its group, where it was the last."""
+        key = _alike(record)
+        few = self._few.get(key)
+        if few is not None:
+            few.pop(record.id, None)
+            if not few:
+                del self._few[key]
+            return None
+        group = self._many[key][0] if key in self._many else None
+        if group is None:
+            return None
+        self._alive[group] -= 1
+        if self._alive[group]:
+            return None
+        del self._many[key], self._alive[group]
+        self._changed.pop(group, None)
+        return group
 
     def changed(self) -> list[Tally]:
         """Return the groups that have changed since the last time."""
@@ -279,6 +304,11 @@ class _Sums:
             self._tokens = [self._tokens[0] + sent, self._tokens[1] + received]
             self._cached += record.attributes.get("cache_hit") is True
             self._lm_s += record.end_s - record.start_s
+
+    def forget(self, record: SpanRecord) -> None:
+        """Count a step as gone; what it added stays."""
+        self.dropped += 1
+        self._failed_below.discard(record.id)
 
     def _stretch(self, start_s: float, end_s: float) -> None:
         first, last = self._span_s or (start_s, end_s)

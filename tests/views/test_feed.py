@@ -1,4 +1,6 @@
+import gc
 import json
+from collections import deque
 
 import pytest
 
@@ -179,6 +181,32 @@ def test_oldest_steps_that_have_ended_make_room():
     assert [step.id for step in feed.records] == [1, 4, 5]
     feed.take(record(6))
     assert told(feed)[1]["totals"]["dropped"] == 2
+
+
+def test_steps_that_have_gone_are_forgotten_altogether():
+    feed = Feed(max_rows=50)
+    for root in range(0, 3_000, 3):
+        failed = {"type": "E", "message": "m"}
+        for each in (record(root + 1), record(root + 2, root + 1, status="error", error=failed),
+                     record(root + 3, root + 1)):  # fmt: skip
+            feed.take(each)
+        feed.delta()
+    gc.collect()
+
+    assert sum(isinstance(each, SpanRecord) for each in gc.get_objects()) < 100
+    assert max(len(each) for each in containers(feed)) < 100
+
+
+def containers(feed):
+    """Give all that a feed keeps things in."""
+    waiting, seen = [vars(feed)], set()
+    while waiting:
+        for each in waiting.pop().values():
+            if isinstance(each, dict | set | list | deque):
+                yield each
+            elif type(each).__module__ == "nbtool.views.feed" and id(each) not in seen:
+                seen.add(id(each))
+                waiting.append(vars(each))
 
 
 @pytest.mark.parametrize("text", ["\ud800", "\x00", "</script>", "😀", "\u2028"])
