@@ -211,7 +211,8 @@ def traced_inline(
 
 
 def _tell_opened(span: Span) -> None:
-    for instrument in (*_process_wide, *span.run.instruments):
+    others = span.run.instruments
+    for instrument in (*_process_wide, *others) if others else _process_wide:
         try:
             instrument.opened(span)
         except RecursionError:  # the stack is full of the program; the watcher is not to blame
@@ -221,7 +222,8 @@ def _tell_opened(span: Span) -> None:
 
 
 def _tell_closed(span: Span) -> None:
-    for instrument in (*_process_wide, *span.run.instruments):
+    others = span.run.instruments
+    for instrument in (*_process_wide, *others) if others else _process_wide:
         try:
             instrument.closed(span)
         except RecursionError:

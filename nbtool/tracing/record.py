@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from nbtool.errors import NbtoolError
 from nbtool.tracing.scrub import known_secrets, scrub, scrub_text
-from nbtool.tracing.snapshot import Meter, Opaque, plain, short, snapshot
+from nbtool.tracing.snapshot import Meter, Opaque, packed, plain, short, snapshot, unpacked
 from nbtool.tracing.span import Kind, Span, Status, unix_time_s
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 _PACKAGE = str(Path(__file__).parent.parent) + os.sep
 _TRACEBACK_FRAMES = 20
 _RECORD_BYTES = 600  # an empty record with its slots, measured by tracemalloc
+
+# `dict[str, Any]` takes three times as long to call.
+_empty = cast("Callable[[], dict[str, Any]]", dict)
 
 _remembered: set[str] = set()
 _SECRET_CHARS = 12  # shorter ones, and plain words, would blank ordinary text
@@ -137,6 +141,7 @@ class SpanRecord:
         usage: Token counts as the provider names them.
         cost_usd: Price of this step's own request; None where unknown.
         size_bytes: Roughly what the record takes in memory.
+        grown_bytes: How much of that came when the step ended.
     """
 
     id: int
@@ -147,19 +152,21 @@ class SpanRecord:
     end_s: float | None = None
     status: Status = "running"
     error: ErrorRecord | None = None
-    usage: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
+    usage: dict[str, int] = dataclasses.field(default_factory=_empty)
     cost_usd: float | None = None
     size_bytes: int = _RECORD_BYTES
-    _inputs: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any], repr=False)
+    grown_bytes: int = 0
+    _inputs: Any = dataclasses.field(default_factory=_empty, repr=False)  # see `packed`
     _output: Any = dataclasses.field(default=None, repr=False)
-    _attributes: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any], repr=False)
+    _attributes: dict[str, Any] | None = dataclasses.field(default=None, repr=False)
     _arrived: list[str] | None = dataclasses.field(default=None, repr=False)
 
     @classmethod
     def opening(cls, span: Span) -> SpanRecord:
         """Record what is known when a step opens."""
         meter = Meter()
-        inputs = snapshot(span.inputs, meter)
+        keep = packed if span.kind == "lm" else snapshot
+        inputs = keep(span.inputs, meter)
         parent = span.parent
         return cls(
             id=span.id,
@@ -174,17 +181,21 @@ class SpanRecord:
     def close(self, span: Span) -> None:
         """Record what is known when the step has ended."""
         meter = Meter()
-        self._output = snapshot(span.output, meter)
+        keep = packed if span.kind == "lm" else snapshot
+        self._output = keep(span.output, meter)
         if span.attributes:
             self._attributes = snapshot(span.attributes, meter)
         if span.usage:
             self.usage = {n: c for n, c in span.usage.items() if type(c) is int}
         self.cost_usd = span.cost_usd
         self._arrived = None
-        if span.error is not None:
+        if span.error is None:
+            self.status = "ok"
+        else:
+            self.status = _status_of(span.error)
             self.error = ErrorRecord.of(span.error, span.id)
             meter.bytes += len(self.error.message) + len(self.error.traceback)
-        self.status = _status_of(span.error)
+        self.grown_bytes = meter.bytes
         self.size_bytes += meter.bytes
         self.end_s = unix_time_s(span.end_s if span.end_s is not None else span.start_s)
 
@@ -202,37 +213,38 @@ class SpanRecord:
     @property
     def inputs(self) -> dict[str, Any]:
         """Arguments by name, JSON-like, scrubbed."""
-        return scrub(plain(self._inputs), secrets=secrets_in_use())
+        return scrub(plain(unpacked(self._inputs)), secrets=secrets_in_use())
 
     @property
     def output(self) -> Any:
         """What the step returned, JSON-like, scrubbed."""
-        return scrub(plain(self._output), secrets=secrets_in_use())
+        return scrub(plain(unpacked(self._output)), secrets=secrets_in_use())
 
     def short_inputs(self, chars: int) -> dict[str, Any]:
         """Return the beginning of `inputs`, at most so many characters of each text."""
-        return scrub(short(self._inputs, chars), secrets=secrets_in_use())
+        return scrub(short(unpacked(self._inputs), chars), secrets=secrets_in_use())
 
     def short_output(self, chars: int) -> Any:
         """Return the beginning of `output`, at most so many characters of each text."""
-        return scrub(short(self._output, chars), secrets=secrets_in_use())
+        return scrub(short(unpacked(self._output), chars), secrets=secrets_in_use())
 
     def last_message(self, chars: int) -> Any:
         """Return the beginning of what an LM was asked last, a turn or a prompt."""
-        messages = self._inputs.get("messages")
+        inputs = unpacked(self._inputs)
+        messages = inputs.get("messages")
         turns = cast("list[Any]", messages) if isinstance(messages, list) else []
         asked = turns[-1] if turns else None
         content: Any = asked
         if isinstance(asked, dict):
             content = cast("dict[str, Any]", asked).get("content")
         if content is None:
-            content = self._inputs.get("prompt") or ""
+            content = inputs.get("prompt") or ""
         return scrub(short(content, chars), secrets=secrets_in_use())
 
     @property
     def attributes(self) -> dict[str, Any]:
         """Further facts by name, JSON-like, scrubbed."""
-        return scrub(plain(self._attributes), secrets=secrets_in_use())
+        return scrub(plain(self._attributes or {}), secrets=secrets_in_use())
 
     @property
     def arrived(self) -> str:
@@ -302,9 +314,7 @@ class SpanRecord:
         return (SpanRecord.from_json, (self.to_json(),))
 
 
-def _status_of(error: BaseException | None) -> Status:
-    if error is None:
-        return "ok"
+def _status_of(error: BaseException) -> Status:
     # Known by name: importing asyncio here would cost every `import nbtool` 40 ms.
     is_cancel = any(c.__name__ in ("CancelledError", "GeneratorExit") for c in type(error).__mro__)
     return "cancelled" if is_cancel else "error"

@@ -40,7 +40,6 @@ class Recorder:
         self.wants_tokens = wants_tokens
         self.dropped = 0
         self._records: dict[int, SpanRecord] = {}
-        self._sizes: dict[int, int] = {}
         self._finished: deque[int] = deque()
         self._bytes = 0
         self._last_root: int | None = None
@@ -53,11 +52,11 @@ class Recorder:
             record = span.record = SpanRecord.opening(span)
         with self._lock:
             self._records[span.id] = record
-            self._sizes[span.id] = record.size_bytes
             self._bytes += record.size_bytes
-            if record.parent_id is None:
-                self._last_root = span.id
-            self._make_room()
+            if self._bytes > self.max_bytes or len(self._records) > self.max_spans:
+                self._make_room()
+        if span.parent is None:
+            self._last_root = span.id
 
     def closed(self, span: Span) -> None:
         """Complete a step that has ended."""
@@ -67,20 +66,18 @@ class Recorder:
         if record.end_s is None:  # else another recorder has completed the shared record
             record.close(span)
         with self._lock:
-            counted = self._sizes.get(span.id)
-            if counted is not None:
-                self._sizes[span.id] = record.size_bytes
-                self._bytes += record.size_bytes - counted
+            if span.id in self._records:
+                self._bytes += record.grown_bytes
                 self._finished.append(span.id)
-                self._make_room()
+                if self._bytes > self.max_bytes or len(self._records) > self.max_spans:
+                    self._make_room()
 
     def _make_room(self) -> None:
         while len(self._records) > self.max_spans or self._bytes > self.max_bytes:
             if not self._finished:  # what runs is kept
                 return
             oldest = self._finished.popleft()
-            del self._records[oldest]
-            self._bytes -= self._sizes.pop(oldest)
+            self._bytes -= self._records.pop(oldest).size_bytes
             self.dropped += 1
 
     def records(self) -> list[SpanRecord]:
@@ -96,7 +93,6 @@ class Recorder:
         """Forget everything."""
         with self._lock:
             self._records.clear()
-            self._sizes.clear()
             self._finished.clear()
             self._bytes = 0
             self._last_root = None

@@ -13,7 +13,7 @@ from unittest.mock import MagicMock
 import pydantic
 import pytest
 
-from nbtool.tracing.snapshot import Meter, Opaque, plain, snapshot
+from nbtool.tracing.snapshot import Meter, Opaque, packed, plain, snapshot, unpacked
 
 MOST_NODES = 100_000
 
@@ -403,3 +403,57 @@ def test_code_of_the_user_runs_only_when_somebody_looks():
 
 def test_int_with_too_many_digits_for_text_is_described():
     assert shown({"n": 10**5000}) == {"n": "<int of 16,610 bits>"}
+
+
+def shared_forty_times():
+    value = ["x"]
+    for _ in range(40):
+        value = [value, value]
+    return value
+
+
+def within_itself():
+    value = ["x"]
+    value.append(value)
+    return value
+
+
+class Text(str):
+    __slots__ = ()
+
+
+PACKED = {
+    "messages": {"messages": [{"role": "user", "content": "Hi ß🍌"}], "temperature": 0.5},
+    "kinds": [None, True, 1, 10**400, 1.5, float("inf"), 2j, b"abc", (1, 2), {3}, {1: {None: "x"}}],
+    "lone surrogate": ["\ud800"],
+    "object": {"messages": [object]},
+    "class of text": [Text("x")],
+    "shared": shared_forty_times(),
+    "within itself": within_itself(),
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize("value", PACKED.values(), ids=PACKED)
+def test_packed_value_is_read_as_its_snapshot(value):
+    def read(kept):
+        return json.dumps(plain(kept))
+
+    assert read(unpacked(packed(value, Meter()))) == read(snapshot(value, Meter()))
+
+
+def test_packed_value_is_measured_and_shares_nothing():
+    meter, value = Meter(), {"messages": [{"content": "x" * 5_000}]}
+    kept = packed(value, meter)
+    value["messages"][0]["content"] = "changed"
+
+    assert 5_000 < meter.bytes < 5_200
+    assert unpacked(kept) == {"messages": [{"content": "x" * 5_000}]}
+
+
+def test_what_is_nested_too_deep_for_packing_is_cut_like_any_other():
+    deep = []
+    for _ in range(5_000):
+        deep = [deep]
+
+    assert "<cut: nested too deep>" in json.dumps(plain(unpacked(packed(deep, Meter()))))
