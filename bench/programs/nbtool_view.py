@@ -22,13 +22,15 @@ import asyncio, json, time
 import nbtool
 from nbtool.tracing.boundary import traced
 
+text = ("The step was told this, and says it again. " * 5)[:200]
+
 async def step(text):
     return text
 
 async def program():
     start = time.perf_counter()
     for number in range({SPANS}):
-        await traced("tool", f"tool {{number % 9}}", step, {{"text": "x" * 200}})
+        await traced("tool", f"tool {{number % 9}}", step, {{"text": text}})
         ahead_s = number / {PER_S} - (time.perf_counter() - start)
         if ahead_s > 0.005:
             await asyncio.sleep(ahead_s)
@@ -58,13 +60,25 @@ def figure(kernel: Kernel, code: str) -> Any:
     return json.loads(result.stdout)
 
 
+def watched_figure(kernel: Kernel, code: str) -> Any:
+    """Run a cell as a page does that greets the view in it."""
+    cell = kernel.outputs_of(kernel.submit(code))
+    kernel.wait_until(lambda: cell.displays)
+    view = cell.displays[0].data["application/vnd.jupyter.widget-view+json"]
+    hello = {"method": "custom", "content": {"t": "hello", "have": 0}}
+    kernel.send("comm_msg", {"comm_id": view["model_id"], "data": hello})
+    kernel.wait_until(lambda: cell.ended, timeout_s=120)
+    assert cell.status == "ok", cell
+    return json.loads(cell.stdout)
+
+
 def main() -> None:
     """Measure, and report."""
     checkout = [Path(nbtool.__file__).parents[1]]
     with Kernel(sys.argv[1], import_from=checkout) as kernel:
         kernel.run(SETUP)
         kernel.run(WARM)
-        hidden, shown = figure(kernel, HIDDEN), figure(kernel, SHOWN)
+        hidden, shown = figure(kernel, HIDDEN), watched_figure(kernel, SHOWN)
         report(view_us=shown - hidden, hidden_us=hidden, shown_us=shown)
 
 

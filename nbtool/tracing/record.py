@@ -244,7 +244,9 @@ class SpanRecord:
     @property
     def attributes(self) -> dict[str, Any]:
         """Further facts by name, JSON-like, scrubbed."""
-        return scrub(plain(self._attributes or {}), secrets=secrets_in_use())
+        if not self._attributes:
+            return {}
+        return scrub(plain(self._attributes), secrets=secrets_in_use())
 
     @property
     def arrived(self) -> str:

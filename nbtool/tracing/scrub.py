@@ -106,9 +106,12 @@ class _Copy:
         self._met: dict[int, tuple[Any, Any]] = {}
 
     def of(self, value: Any, depth: int) -> Any:
-        if type(value) in _PLAIN:
+        kind: Any = type(value)  # pyright: ignore[reportUnknownVariableType] - a cast would take time
+        if kind in _PLAIN:
             return value
         try:
+            if kind is str:
+                return without_secrets(value, self._exact)
             return self._atom(value) if isinstance(value, _ATOMS) else self._once(value, depth)
         except Exception:  # noqa: BLE001 - a value that fails while it is read stays unseen
             return HIDDEN
@@ -132,7 +135,7 @@ class _Copy:
         return copy
 
     def _container(self, value: Any, depth: int) -> Any:
-        if isinstance(value, Mapping):
+        if type(value) is dict or isinstance(value, Mapping):  # the latter is slow to tell
             return self._mapping(cast(Mapping[Any, Any], value), depth)
         if isinstance(value, list):
             return self._row(cast(list[Any], value), depth)

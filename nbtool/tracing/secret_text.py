@@ -70,7 +70,16 @@ _SHAPES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
         ("://", _LOGIN, f"://{REDACTED}@"),
     )
 )
-_SHAPES_WITHOUT_UNDERSCORE = tuple(shape for shape in _SHAPES if "_" not in shape[0])
+# By whether a text has an underscore, and a hyphen: most texts need not be tried for all.
+_SHAPES_OF = {
+    (underscore, hyphen): tuple(
+        shape
+        for shape in _SHAPES
+        if (underscore or "_" not in shape[0]) and (hyphen or "-" not in shape[0])
+    )
+    for underscore in (False, True)
+    for hyphen in (False, True)
+}
 
 _ASSIGNMENT = re.compile(  # tried on lower-cased text
     r"(?P<word>(?:key(?:_?id)?|token|secret|pass(?:word|wd|phrase)|pwd|auth(?:orization)?"
@@ -143,7 +152,7 @@ def without_secrets(text: str, exact: tuple[str, ...]) -> str:
 def _pass(text: str, exact: tuple[str, ...]) -> str:
     for secret in exact:
         text = text.replace(secret, REDACTED)
-    for literal, shape, replacement in _SHAPES if "_" in text else _SHAPES_WITHOUT_UNDERSCORE:
+    for literal, shape, replacement in _SHAPES_OF["_" in text, "-" in text]:
         if literal in text:
             text = shape.sub(replacement, text)
     return _without_assigned(text) if "=" in text or ":" in text or "%3" in text else text

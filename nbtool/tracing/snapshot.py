@@ -286,13 +286,14 @@ def short(value: Any, chars: int, depth: int = 0) -> Any:
         chars: How many characters of each text to keep at most.
         depth: How deep `value` lies.
     """
-    if isinstance(value, str):
+    kind: Any = type(value)  # pyright: ignore[reportUnknownVariableType] - as in `snapshot`
+    if kind is str:
         return value if len(value) <= chars else f"{without_last_word(value[:chars])}…"
-    if not isinstance(value, (dict, list)):
+    if kind is not dict and kind is not list:
         return plain(value)
     if depth == _SHORT_DEPTH:
         return "…"
-    if isinstance(value, dict):
+    if kind is dict:
         items = itertools.islice(cast("dict[str, Any]", value).items(), _FIRST_ITEMS)
         return {key: short(item, chars, depth + 1) for key, item in items}
     return [short(item, chars, depth + 1) for item in cast("list[Any]", value)[:_FIRST_ITEMS]]

@@ -37,6 +37,7 @@ _FLUSH_S = 1 / 30  # a page gets no more; servers limit the number of messages
 _SETTLE_S = 0.5  # after the last call's end, for the next call of a loop
 _SNAPSHOT_S = 0.5  # while no page has answered yet
 _STATIC_AFTER_S, _STATIC_EVERY_S = 5.0, 3.0  # a copy that stays readable if the page is reloaded
+_REST = 200  # times as long as it took to write such a copy
 _numbers = itertools.count(1)
 
 
@@ -116,7 +117,7 @@ class LiveView:
         self._has_copy = False
         self._flush_is_due = False
         self._told_ui: dict[str, Any] | None = None
-        self._began_s = self._copied_s = self._kept_s = 0.0
+        self._began_s = self._copy_due_s = self._kept_s = 0.0
 
     # -- being an instrument -------------------------------------------------------------------
 
@@ -249,12 +250,13 @@ class LiveView:
         """Keep a second output readable: after a reload nothing else reaches the notebook."""
         now_s = time.monotonic()
         is_long = now_s - self._began_s >= _STATIC_AFTER_S
-        if self._page is None or not is_long or now_s < self._copied_s + _STATIC_EVERY_S:
+        if self._page is None or not is_long or now_s < self._copy_due_s:
             return
-        self._copied_s = now_s
         put = self._screen.update if self._has_copy else self._screen.show
         self._has_copy = True
         put(self._copy(), f"{self._display_id}-copy")
+        took_s = time.monotonic() - now_s
+        self._copy_due_s = now_s + max(_STATIC_EVERY_S, _REST * took_s)
 
     def _copy(self) -> Bundle:
         spans = self._feed.records

@@ -1,7 +1,7 @@
 import pytest
 
 from nbtool.tracing.record import SpanRecord
-from nbtool.views.model import brief, one_line, rows
+from nbtool.views.model import _INVISIBLE, brief, one_line, rows
 
 
 def record(number, parent=None, kind="tool", status="ok", **more):
@@ -233,3 +233,10 @@ def test_group_at_the_top_holds_roots():
 
     assert shape(roots)[:2] == [(-1, 0), (1, 1)]
     assert rows(roots)[0].row.parent_id is None
+
+
+def test_no_invisible_sign_counts_as_printable():
+    signs = [chr(code) for code in range(0x110000) if _INVISIBLE.match(chr(code))]
+
+    assert len(signs) > 2_000
+    assert not any(sign.isprintable() for sign in signs)
