@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from nbtool.programs.bridges import asyncify, syncify
     from nbtool.programs.chain_of_thought import ChainOfThought
     from nbtool.programs.example import Example
+    from nbtool.programs.mapping import amap
     from nbtool.programs.module import Module
     from nbtool.programs.parallel import Parallel
     from nbtool.programs.predict import Predict
@@ -156,6 +157,7 @@ __all__ = [
     "Trace",
     "Type",
     "__version__",
+    "amap",
     "asyncify",
     "cache",
     "configure",
@@ -239,6 +241,7 @@ _HOMES = {
     "nbtool.programs.bridges": ("asyncify", "syncify"),
     "nbtool.programs.chain_of_thought": ("ChainOfThought",),
     "nbtool.programs.example": ("Example",),
+    "nbtool.programs.mapping": ("amap",),
     "nbtool.programs.module": ("Module",),
     "nbtool.programs.parallel": ("Parallel",),
     "nbtool.programs.predict": ("Predict",),

@@ -64,11 +64,13 @@ class Done(Generic[R, T]):
         index: Position of the row, from 0.
         row: The row.
         result: What its program returned, or the error record.
+        is_known: Whether an earlier run has found the result.
     """
 
     index: int
     row: R
     result: T | FailedRow
+    is_known: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ class Flow(Generic[R, T]):
         rules: How they are run.
         emit: Gets what came of each row, in the order that the rules say.
         ended: Gets the same at once; where it raises, everything ends.
-        known: Returns what is known of a row before it is run; None: nothing.
+        known: Returns what is known of a row, given with its position before it is run; None:
+            nothing.
     """
 
     def __init__(
@@ -113,7 +116,7 @@ class Flow(Generic[R, T]):
         *,
         emit: Callable[[Done[R, T]], object],
         ended: Callable[[Done[R, T]], object] = bool,
-        known: Callable[[R], Known[T] | None] | None = None,
+        known: Callable[[int, R], Known[T] | None] | None = None,
     ) -> None:
         self._call, self._rows, self._rules = call, rows, rules
         self._emit, self._told, self._known = emit, ended, known
@@ -125,6 +128,7 @@ class Flow(Generic[R, T]):
         self._failures: list[FailedRow] = []
         self._room_made: asyncio.Future[None] | None = None
         self._is_fed = self._is_ending = False
+        self._source_error: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop
         self._context: contextvars.Context
         self._over: asyncio.Future[BaseException | None]
@@ -135,7 +139,8 @@ class Flow(Generic[R, T]):
         Raises:
             RowsError: As many rows failed as the rules allow.
             NbtoolError: The program is mistaken, or a budget is used up.
-            Exception: What the source of the rows raised, or a row, where the rules say so.
+            Exception: What the source of the rows raised, when the rows before are done; or what a
+            row raised, where the rules say so.
         """
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
@@ -177,14 +182,14 @@ class Flow(Generic[R, T]):
         index = 0
         await self._room()
         async for row in _stepped(self._rows):
+            found = self._known(index, row) if self._known is not None else None
             self._not_taken += 1
             entry: _Entry[R, T] = _Entry(index, row, self._loop.time())
             self._under_way.add(entry)
-            found = self._known(row) if self._known is not None else None
             if found is None:
                 self._begin(entry)
             else:
-                self._finish(entry, found.result)
+                self._finish(entry, found.result, is_known=True)
                 if index % _BREATH_ROWS == 0:
                     await asyncio.sleep(0)
             index += 1
@@ -204,10 +209,11 @@ class Flow(Generic[R, T]):
             waiter.set_result(None)
 
     def _feeder_ended(self, feeder: asyncio.Task[Outcome[None]]) -> None:
-        outcome = None if feeder.cancelled() else feeder.result()
-        if outcome is None or outcome.error is not None:
-            self._stop(outcome.error if outcome is not None else asyncio.CancelledError())
+        error = asyncio.CancelledError() if feeder.cancelled() else feeder.result().error
+        if error is not None and _ends_everything(error):
+            self._stop(error)
             return
+        self._source_error = error  # raised when the rows that it gave before are done
         self._is_fed = True
         self._look_for_end()
 
@@ -225,7 +231,10 @@ class Flow(Generic[R, T]):
         task.add_done_callback(lambda _: self._ended(entry, task))
 
     async def _tried(self, row: R, attempt: int) -> Outcome[T]:
-        return await guarded(self._call(row, attempt))
+        outcome = await guarded(self._call(row, attempt))
+        if outcome.error is not None and _ends_everything(outcome.error):
+            self._stop(outcome.error)
+        return outcome
 
     def _ended(self, entry: _Entry[R, T], task: asyncio.Task[Outcome[T]]) -> None:
         self._tasks.discard(task)
@@ -238,20 +247,20 @@ class Flow(Generic[R, T]):
         error = asyncio.CancelledError() if outcome is None else outcome.error
         if outcome is not None and error is None:
             self._finish(entry, outcome.value_or_raise())
-        elif error is not None and _ends_everything(error):
-            self._stop(error)
         elif error is not None and not entry.tasks:  # else the other attempt may succeed
             error.__traceback__ = users_frames(error.__traceback__)
             self._finish(entry, FailedRow(entry.index, entry.row, error))
 
-    def _finish(self, entry: _Entry[R, T], result: T | FailedRow) -> None:
+    def _finish(
+        self, entry: _Entry[R, T], result: T | FailedRow, *, is_known: bool = False
+    ) -> None:
         entry.is_over = True
         self._under_way.discard(entry)
         if entry.timer is not None:
             entry.timer.cancel()
         for slower in entry.tasks:
             slower.cancel()
-        done = Done(entry.index, entry.row, result)
+        done = Done(entry.index, entry.row, result, is_known)
         try:
             self._told(done)
         except Exception as error:  # noqa: BLE001 - `drive` raises it
@@ -282,15 +291,18 @@ class Flow(Generic[R, T]):
             self._stop(_too_many(self._failures))
 
     def _stop(self, error: BaseException | None) -> None:
-        self._is_ending = self._is_ending or error is not None
+        self._is_ending = True
         if not self._over.done():
             self._over.set_result(error)
+        # At once: what has not begun yet never begins, and so cannot block after a Ctrl-C.
+        for task in self._tasks - {asyncio.current_task()}:
+            task.cancel()
 
     def _look_for_end(self) -> None:
         if not self._is_fed or self._is_ending:
             return
         if not self._under_way:
-            self._stop(None)
+            self._stop(self._source_error)
         elif self._rules.straggler_s > 0 and len(self._under_way) <= self._rules.straggler_limit:
             for entry in self._under_way:
                 if entry.timer is None:
