@@ -49,12 +49,14 @@ if TYPE_CHECKING:
         MissingExtraError,
         NbtoolError,
         RecordingError,
+        RowsError,
         SavingError,
         SettingsOwnershipError,
         SignatureError,
         StateError,
         ToolError,
     )
+    from nbtool.executors.failed import FailedRow
     from nbtool.lm.base import BaseLM
     from nbtool.lm.caching.current import cache, configure_cache
     from nbtool.lm.caching.requests import request_cache
@@ -71,7 +73,9 @@ if TYPE_CHECKING:
     from nbtool.programs.bridges import asyncify, syncify
     from nbtool.programs.chain_of_thought import ChainOfThought
     from nbtool.programs.example import Example
+    from nbtool.programs.mapping import amap
     from nbtool.programs.module import Module
+    from nbtool.programs.parallel import Parallel
     from nbtool.programs.predict import Predict
     from nbtool.programs.prediction import Completions, Prediction
     from nbtool.programs.react import ReAct
@@ -114,6 +118,7 @@ __all__ = [
     "ConfigurationError",
     "ContextWindowExceededError",
     "Example",
+    "FailedRow",
     "History",
     "InputField",
     "JSONAdapter",
@@ -133,10 +138,12 @@ __all__ = [
     "Module",
     "NbtoolError",
     "OutputField",
+    "Parallel",
     "Predict",
     "Prediction",
     "ReAct",
     "RecordingError",
+    "RowsError",
     "SavingError",
     "SettingsOwnershipError",
     "Signature",
@@ -150,6 +157,7 @@ __all__ = [
     "Trace",
     "Type",
     "__version__",
+    "amap",
     "asyncify",
     "cache",
     "configure",
@@ -209,12 +217,14 @@ _HOMES = {
         "MissingExtraError",
         "NbtoolError",
         "RecordingError",
+        "RowsError",
         "SavingError",
         "SettingsOwnershipError",
         "SignatureError",
         "StateError",
         "ToolError",
     ),
+    "nbtool.executors.failed": ("FailedRow",),
     "nbtool.lm.base": ("BaseLM",),
     "nbtool.lm.caching.current": ("cache", "configure_cache"),
     "nbtool.lm.caching.requests": ("request_cache",),
@@ -231,7 +241,9 @@ _HOMES = {
     "nbtool.programs.bridges": ("asyncify", "syncify"),
     "nbtool.programs.chain_of_thought": ("ChainOfThought",),
     "nbtool.programs.example": ("Example",),
+    "nbtool.programs.mapping": ("amap",),
     "nbtool.programs.module": ("Module",),
+    "nbtool.programs.parallel": ("Parallel",),
     "nbtool.programs.predict": ("Predict",),
     "nbtool.programs.prediction": ("Completions", "Prediction"),
     "nbtool.programs.react": ("ReAct",),

@@ -37,12 +37,12 @@
     ├── RecordingError                     also ValueError
     ├── StateError                         also ValueError
     ├── SavingError                        also RuntimeError
+    ├── RowsError                          failures
     └── DebugError
 
-A message says what happened (values by ``repr``) and where; ``hint`` says what to do, and is
-part of ``str(error)``. ``code`` is stable and meant for programs. Names follow DSPy where DSPy
-has one, so that ``except`` clauses port by changing the import; where DSPy raises a builtin,
-ours is a subclass of it.
+A message says what happened (values by ``repr``) and where; ``hint``, part of ``str(error)``, says
+what to do. ``code`` is stable and meant for programs. Names follow DSPy where DSPy has one, so that
+``except`` clauses port by changing the import; where DSPy raises a builtin, ours is a subclass.
 """
 
 from __future__ import annotations
@@ -372,6 +372,13 @@ class SavingError(NbtoolError, RuntimeError):
     code = "saving"
 
 
+class RowsError(NbtoolError):
+    """Say that too many rows failed; ``failures`` has their error records."""
+
+    code = "rows"
+    failures: tuple[Any, ...] = ()
+
+
 class DebugError(NbtoolError):
     """Say that a debugger command means nothing now; nothing was changed."""
 
@@ -389,6 +396,5 @@ _SHOWN_CHARS = 600
 
 def _shortened(text: str) -> str:
     shown = repr(text)
-    if len(shown) <= _SHOWN_CHARS:
-        return shown
-    return f"{shown[:_SHOWN_CHARS]}… ({len(text):,} characters in all)"
+    is_short = len(shown) <= _SHOWN_CHARS
+    return shown if is_short else f"{shown[:_SHOWN_CHARS]}… ({len(text):,} characters in all)"

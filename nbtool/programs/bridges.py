@@ -12,9 +12,8 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from nbtool.programs.module import Module
+from nbtool.runtime.callables import awaited
 from nbtool.runtime.door import run
-from nbtool.runtime.step import Step
-from nbtool.runtime.threads import in_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -44,12 +43,7 @@ def asyncify(program: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, A
     """
 
     async def call(*args: Any, **kwargs: Any) -> Any:
-        if isinstance(program, Step):
-            return await program.acall(*args, **kwargs)
-        if inspect.iscoroutinefunction(program):
-            return await program(*args, **kwargs)
-        result = await in_worker(functools.partial(program, *args, **kwargs))
-        return await result if inspect.isawaitable(result) else result
+        return await awaited(program, *args, **kwargs)
 
     # A module has neither of the names that are taken over from a function.
     functools.update_wrapper(call, program, updated=())

@@ -16,6 +16,7 @@ from nbtool.programs import (
     usage,  # noqa: F401 # pyright: ignore[reportUnusedImport] - predictions know their tokens
     walk,
 )
+from nbtool.programs.batches import Batched
 from nbtool.programs.in_flight import modules_in_flight
 from nbtool.programs.states import State, checked_mapping
 from nbtool.runtime.step import Step
@@ -64,7 +65,7 @@ def _hinting(forward: F) -> F:
     return cast("F", hinted)
 
 
-class Module(Step, metaclass=_ModuleMeta):
+class Module(Batched, Step, metaclass=_ModuleMeta):
     """Be a program; subclasses define ``aforward``, ``forward``, or both.
 
     It is called as ``m(...)`` or ``await m.acall(...)``, whichever of the two it defines: see

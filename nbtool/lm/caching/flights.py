@@ -15,6 +15,7 @@ import contextlib
 import copy
 import dataclasses
 import weakref
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from nbtool.runtime.outcome import Outcome, guarded
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LAST_WORDS_S = 1.0  # how long a cancelled request may take to close its connection
+
+apart: ContextVar[object] = ContextVar("nbtool_requests_apart", default=None)
+"""Requests that are made where this differs share nothing: a second attempt at what seems to hang
+must not wait for the first one's request."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ async def joined(key: Hashable, ask: Callable[[], Awaitable[T]]) -> Landed[T]:
         asyncio.CancelledError: This caller was cancelled, or its own request.
     """
     in_flight = _in_flight_on(asyncio.get_running_loop())
+    key = (key, apart.get())
     while True:
         flight = in_flight.get(key)
         is_own = flight is None

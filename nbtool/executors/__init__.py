@@ -1,0 +1,1 @@
+"""Executors: one program over many rows. They serve any coroutine function, and know no LM."""
