@@ -238,7 +238,7 @@ def _cut(text: str) -> str:
 
 
 def packed(value: Any, meter: Meter) -> Any:
-    """Do as `snapshot`, for what is large, seldom read and mostly plain: an LM's messages.
+    """Do as `snapshot` for large plain data that is seldom read: messages.
 
     One C call takes a third of the time, and leaves one object instead of one for each turn.
 
