@@ -77,7 +77,8 @@ def syncify(program: P, in_place: bool = True) -> P:
         return cast("P", _waiting(program))
     if not in_place:
         return cast("P", SyncProgram(program))
-    program.forward = MethodType(_forward, program)
+    if program.runs_on_loop:  # one that has `forward` alone can be called as it is
+        program.forward = MethodType(_forward, program)
     return cast("P", program)
 
 

@@ -50,6 +50,11 @@ class Step:
         """Whether a synchronous call runs ``forward`` in the caller's thread."""
         return _is_own(self, "forward")
 
+    @property
+    def runs_on_loop(self) -> bool:
+        """Whether ``aforward`` has logic of its own."""
+        return _is_own(self, "aforward")
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the step and wait for its result, from synchronous code anywhere."""
         __tracebackhide__ = True  # IPython and pytest leave such frames out
@@ -65,7 +70,7 @@ class Step:
         Returns:
             A `Call`: await it. In a notebook's cell it has started already.
         """
-        described = self.aforward if _is_own(self, "aforward") else self.forward
+        described = self.aforward if self.runs_on_loop else self.forward
         fn, inputs = bound(self.aforward, args, kwargs, like=described)
         return call_of(self.span_kind, self.span_name, fn, inputs, subject=self)
 
