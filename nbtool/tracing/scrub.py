@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 from nbtool.tracing.secret_text import (
@@ -26,6 +27,7 @@ MAX_DEPTH = 64
 _PLAIN = frozenset({int, float, bool, complex, type(None)})
 _ATOMS = (str, bytes, int, float)
 _PAIR = 2
+_NAME_CHARS = 80
 
 _OF_A_SECRET = f"{string.ascii_letters}{string.digits}_.+/=:@%~&?#*!$-"
 
@@ -158,11 +160,18 @@ class _Copy:
         is_logprob = "logprob" in value  # `token` is a piece of the answer there
         for key, item in value.items():
             hides = _is_secret(key, item) and not (is_logprob and key == "token")
-            name = self.of(key, depth)
+            is_short = type(key) is str and len(key) <= _NAME_CHARS
+            name = _name(key, self._exact) if is_short else self.of(key, depth)
             while name in copy:  # several keys were secrets themselves
                 name = f"{name} {len(copy)}"
             copy[name] = REDACTED if hides else self.of(item, depth)
         return copy
+
+
+@lru_cache(maxsize=4096)
+def _name(name: str, exact: tuple[str, ...]) -> str:
+    """Scrub a key: there are few, and they come again."""
+    return without_secrets(name, exact)
 
 
 def _is_secret(name: Any, value: Any) -> bool:
