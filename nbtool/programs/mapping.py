@@ -18,7 +18,7 @@ from nbtool.executors.progress import Bar
 from nbtool.lm.caching.keys import key_of
 from nbtool.programs.example import Example
 from nbtool.programs.json_form import codec_of
-from nbtool.programs.parallel import (
+from nbtool.programs.rows import (
     Arguments,
     arguments_of,
     called,
