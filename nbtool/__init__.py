@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from nbtool.notebook.nest import enable_nest_asyncio
     from nbtool.programs.bridges import asyncify, syncify
     from nbtool.programs.chain_of_thought import ChainOfThought
+    from nbtool.programs.evaluation import Evaluate, aevaluate, evaluate
     from nbtool.programs.example import Example
     from nbtool.programs.mapping import amap
     from nbtool.programs.module import Module
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from nbtool.programs.prediction import Completions, Prediction
     from nbtool.programs.react import ReAct
     from nbtool.programs.saving import load
+    from nbtool.programs.scores import EvaluationResult
     from nbtool.programs.usage import track_usage
     from nbtool.runtime.call import Call
     from nbtool.runtime.door import run
@@ -117,6 +119,8 @@ __all__ = [
     "Completions",
     "ConfigurationError",
     "ContextWindowExceededError",
+    "Evaluate",
+    "EvaluationResult",
     "Example",
     "FailedRow",
     "History",
@@ -157,6 +161,7 @@ __all__ = [
     "Trace",
     "Type",
     "__version__",
+    "aevaluate",
     "amap",
     "asyncify",
     "cache",
@@ -166,6 +171,7 @@ __all__ = [
     "enable_nest_asyncio",
     "ensure_signature",
     "environment",
+    "evaluate",
     "infer_prefix",
     "inspect_history",
     "is_retryable_lm_error",
@@ -240,6 +246,7 @@ _HOMES = {
     "nbtool.notebook.nest": ("enable_nest_asyncio",),
     "nbtool.programs.bridges": ("asyncify", "syncify"),
     "nbtool.programs.chain_of_thought": ("ChainOfThought",),
+    "nbtool.programs.evaluation": ("Evaluate", "aevaluate", "evaluate"),
     "nbtool.programs.example": ("Example",),
     "nbtool.programs.mapping": ("amap",),
     "nbtool.programs.module": ("Module",),
@@ -248,6 +255,7 @@ _HOMES = {
     "nbtool.programs.prediction": ("Completions", "Prediction"),
     "nbtool.programs.react": ("ReAct",),
     "nbtool.programs.saving": ("load",),
+    "nbtool.programs.scores": ("EvaluationResult",),
     "nbtool.programs.usage": ("track_usage",),
     "nbtool.runtime.call": ("Call",),
     "nbtool.runtime.door": ("run",),

@@ -8,6 +8,7 @@ of a notebook is gone there, or shows an error.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from contextvars import ContextVar
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 is_row: ContextVar[bool] = ContextVar("nbtool_is_row", default=False)
 """Whether the calling code runs for a row: only the outermost of nested runs shows a line."""
 
-_CELL_COLUMNS = 90
+_USUAL_COLUMNS, _USUAL_ROWS = 90, 20
 _CELL_INTERVAL_S = 0.5  # a notebook keeps every state of the line until the page tidies up
 _TERMINAL_INTERVAL_S = 0.1
 # tqdm's own lock is one for processes too, for which Python may start another process.
@@ -79,6 +80,13 @@ def _has_reader(stream: TextIO | None) -> bool:
     return cells.in_kernel() or stream.isatty()
 
 
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0  # as a terminal says whose size nobody has set; tqdm would draw nothing
+
+
 def _line(label: str, total: int | None, stream: TextIO) -> Any:
     from tqdm.std import tqdm
 
@@ -87,12 +95,14 @@ def _line(label: str, total: int | None, stream: TextIO) -> Any:
         _lock = _drawing
 
     in_cell = cells.in_kernel()
+    follows_width = not in_cell and _columns(stream) > 0
     return Line(
         desc=label,
         total=total,
         file=stream,
         unit=" rows",
-        ncols=_CELL_COLUMNS if in_cell else None,
-        dynamic_ncols=not in_cell,
+        ncols=None if follows_width else _USUAL_COLUMNS,
+        nrows=None if follows_width else _USUAL_ROWS,
+        dynamic_ncols=follows_width,
         mininterval=_CELL_INTERVAL_S if in_cell else _TERMINAL_INTERVAL_S,
     )

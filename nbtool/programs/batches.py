@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbtool.programs.example import Example
-from nbtool.programs.parallel import Parallel, arguments_of
+from nbtool.programs.parallel import Parallel
+from nbtool.programs.rows import arguments_of
 from nbtool.runtime.call import Call, marked_as_coroutine_function
 from nbtool.runtime.door import run
 

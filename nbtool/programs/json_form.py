@@ -22,7 +22,7 @@ _FIELDS, _COMPLETIONS = "prediction", "completions"
 
 
 def codec_of(program: Any) -> Codec:
-    """Return what turns results of a program into JSON values, and what turns these back.
+    """Return what turns results of a program into JSON values, and back.
 
     A prediction comes back as one, each field as the type that the program's signature names;
     anything else as the JSON value that it is.

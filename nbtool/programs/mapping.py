@@ -18,7 +18,7 @@ from nbtool.executors.progress import Bar
 from nbtool.lm.caching.keys import key_of
 from nbtool.programs.example import Example
 from nbtool.programs.json_form import codec_of
-from nbtool.programs.parallel import (
+from nbtool.programs.rows import (
     Arguments,
     arguments_of,
     called,
@@ -77,6 +77,7 @@ class _Work:
             self._called, rows, rules, emit=self._put, ended=self._ended, known=known
         )
         self._bar: Bar | None = None
+        self._was_interrupted = False
 
     async def drive(self, **_described: int) -> None:
         """Run all rows."""
@@ -130,9 +131,17 @@ class _Work:
             with wait:
                 await waiter
         except asyncio.CancelledError:
-            if wait.hits:
-                raise interrupt.InterruptedWait(f"amap({self.name}) was cancelled.") from None
-            raise
+            self._was_interrupted = wait.hits > 0
+            if self._was_interrupted:
+                raise self.cancelled() from None
+            raise  # as it is: some libraries know their own by its text
+        self._was_interrupted = wait.hits > 0  # it may have struck in a row
+
+    def cancelled(self) -> asyncio.CancelledError:
+        """Return what to raise where the work was cancelled."""
+        by_user = self._was_interrupted
+        kind = interrupt.InterruptedWait if by_user else asyncio.CancelledError
+        return kind(f"amap({self.name}) was cancelled.")
 
     def take(self) -> Done[Any, Any] | None:
         """Return the next result, which makes room for a row; None: there is none now."""
@@ -203,7 +212,9 @@ async def _driven(
                 break
             else:
                 await work.arrived()
-        _look_at(driver, work.name)
+        if driver.cancelled():
+            raise work.cancelled()
+        _raise_error_of(driver.result())
     finally:
         if not driver.done():
             driver.cancel()
@@ -211,11 +222,9 @@ async def _driven(
         _forget(call)
 
 
-def _look_at(driver: asyncio.Task[Outcome[Any]], name: str) -> None:
+def _raise_error_of(outcome: Outcome[Any]) -> None:
     __tracebackhide__ = True  # IPython and pytest leave such frames out
-    if driver.cancelled():
-        raise asyncio.CancelledError(f"amap({name}) was cancelled.")
-    error = driver.result().error
+    error = outcome.error
     if error is not None:
         try:
             raise interrupt.as_task_may_raise(error)

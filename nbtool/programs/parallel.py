@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import functools
-import logging
-import traceback
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from nbtool.configuration import context, settings
-from nbtool.errors import ConfigurationError, InputError
+from nbtool.configuration import settings
 from nbtool.executors.failed import FailedRow
-from nbtool.executors.flow import Done, Flow, Rules
-from nbtool.executors.progress import Bar, is_row
-from nbtool.lm.caching.flights import apart
 from nbtool.programs.example import Example
+from nbtool.programs.rows import (
+    Arguments,
+    Options,
+    all_done,
+    arguments_of,
+    called,
+    checked_concurrency,
+)
 from nbtool.runtime.call import Call, call_of, marked_as_coroutine_function
 from nbtool.runtime.callables import awaited
 from nbtool.runtime.door import run
-from nbtool.tracing.record import secrets_in_use
-from nbtool.tracing.scrub import scrub_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Iterable
 
-Arguments: TypeAlias = "tuple[tuple[Any, ...], Mapping[str, Any]]"
 Failures: TypeAlias = "tuple[list[Any], list[Any], list[BaseException]]"
 _Job: TypeAlias = "tuple[Any, Any]"  # a program and its arguments
-
-_SHOWN_CHARS = 500
-_log = logging.getLogger("nbtool")
 
 
 class Parallel:
@@ -136,10 +131,18 @@ class Parallel:
         """
         pairs = list(exec_pairs)
         jobs = [(program, self._arguments(program, given)) for program, given in pairs]
-        concurrency = checked_concurrency(num_threads or self.num_threads, "num_threads")
+        options = Options(
+            checked_concurrency(num_threads or self.num_threads, "num_threads"),
+            self.max_errors,
+            self.provide_traceback,
+            not self.disable_progress_bar,
+            self.timeout,
+            self.straggler_limit,
+        )
+        described = {"rows": len(pairs), "concurrency": options.concurrency}
 
         async def work(**_described: int) -> list[Any] | Failures:
-            results = await self._all_done(name, jobs, concurrency)
+            results = await all_done(name, _called, jobs, options)
             failed = [result for result in results if isinstance(result, FailedRow)]
             self.failed_examples = [pairs[each.index][1] for each in failed]
             self.exceptions = [each.error for each in failed]
@@ -148,35 +151,7 @@ class Parallel:
                 return found
             return found, self.failed_examples, self.exceptions
 
-        return call_of("function", name, work, {"rows": len(pairs), "concurrency": concurrency})
-
-    async def _all_done(
-        self, name: str, jobs: Sequence[_Job], concurrency: int
-    ) -> list[Any | FailedRow]:
-        results: list[Any] = [None] * len(jobs)
-
-        def emit(done: Done[_Job, Any]) -> None:
-            results[done.index] = done.result
-
-        log = logged(name, with_traceback=self.provide_traceback)
-        rules = Rules(
-            concurrency,
-            most_failures=max(1, self.max_errors),
-            straggler_s=self.timeout,
-            straggler_limit=self.straggler_limit,
-        )
-        bar = Bar(name, len(jobs), is_wanted=not self.disable_progress_bar)
-
-        def ended(done: Done[_Job, Any]) -> None:
-            log(done)
-            bar.advance(has_failed=isinstance(done.result, FailedRow))
-
-        try:
-            with context(**needed_threads(concurrency)):
-                await Flow(_called, jobs, rules, emit=emit, ended=ended).drive()
-        finally:
-            bar.close()
-        return results
+        return call_of("function", name, work, described)
 
     def _arguments(self, program: Any, given: Any) -> Arguments:
         if isinstance(given, list) and isinstance(program, Parallel):
@@ -186,96 +161,6 @@ class Parallel:
         return arguments_of(given)
 
 
-def arguments_of(given: Any) -> Arguments:
-    """Return the arguments of a call that an input stands for.
-
-    Args:
-        given: An `Example`, whose inputs are named arguments; a mapping of named ones; a tuple of
-            positional ones.
-
-    Raises:
-        InputError: It is none of these, or an example that does not say what its inputs are.
-    """
-    if isinstance(given, Example):
-        try:
-            inputs = given.inputs()
-        except ValueError as error:
-            raise InputError(
-                f"Inputs have not been set for the example {_shown(given)}.",
-                hint="Write `example.with_inputs('question', ...)`.",
-            ) from error
-        return (), {name: inputs[name] for name in inputs}
-    if isinstance(given, Mapping):
-        return (), cast("Mapping[str, Any]", given)
-    if isinstance(given, tuple):
-        return cast("tuple[Any, ...]", given), {}
-    raise InputError(
-        f"Invalid example type: {type(cast('object', given))}, only supported types are Example, "
-        f"dict, list and tuple; it is {_shown(cast('object', given))}.",
-        hint="Give a dict of named arguments, or a tuple of positional ones.",
-    )
-
-
 async def _called(job: _Job, attempt: int) -> Any:
     program, (args, kwargs) = job
     return await called(functools.partial(awaited, program, *args, **kwargs), attempt)
-
-
-async def called(program: Callable[[], Coroutine[Any, Any, Any]], attempt: int) -> Any:
-    """Run a program for a row: a further attempt makes requests of its own."""
-    is_row.set(True)  # it ends with the Context of the row
-    if attempt > 1:
-        apart.set(object())
-    return await program()
-
-
-def checked_concurrency(given: int | None, name: str) -> int:
-    """Return how many rows run at once.
-
-    Args:
-        given: What the user said; None or 0: ``settings.num_threads``.
-        name: What the user calls it.
-
-    Raises:
-        ConfigurationError: It is no number, or less than 1.
-    """
-    number: Any = given or settings.num_threads
-    if isinstance(number, int) and not isinstance(number, bool) and number >= 1:
-        return number
-    raise ConfigurationError(
-        f"{name}={number!r} is no number of rows that run at once: it must be 1 or more.",
-        hint=f"Write `{name}=8`, or leave it out.",
-    )
-
-
-def needed_threads(concurrency: int) -> dict[str, int]:
-    """Return the settings with which as many synchronous programs can run at once."""
-    enough = concurrency <= int(settings.async_max_workers)
-    return {} if enough else {"async_max_workers": concurrency}
-
-
-def logged(name: str, *, with_traceback: bool | None) -> Callable[[Done[Any, Any]], None]:
-    """Return what logs each failed row.
-
-    Args:
-        name: What runs over the rows.
-        with_traceback: Whether to log tracebacks; None: ``settings.provide_traceback``.
-    """
-    is_full = settings.provide_traceback if with_traceback is None else with_traceback
-
-    def log(done: Done[Any, Any]) -> None:
-        if not isinstance(done.result, FailedRow):
-            return
-        error = done.result.error
-        if is_full:
-            text = scrub_text("".join(traceback.format_exception(error)), secrets=secrets_in_use())
-        else:
-            text = f"{_shown(error)}. Set `provide_traceback=True` for traceback."
-        _log.error("%s: row %d failed: %s", name, done.index, text)
-
-    return log
-
-
-def _shown(value: object) -> str:
-    text = scrub_text(repr(value), secrets=secrets_in_use())  # whole: half a secret is not found
-    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
