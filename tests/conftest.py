@@ -37,7 +37,6 @@ def pytest_addoption(parser):
         help="write docs/compatibility.md from the tests that pass",
     )
 
-
     parser.addoption(
         "--browser",
         action="store_true",

@@ -12,10 +12,9 @@ for folder in (HERE, HERE.parent / "kernels"):
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
-from playwright.sync_api import expect  # noqa: E402
-
 import front_end  # noqa: E402 - beside this file
 from environments import environment  # noqa: E402 - of the kernel suite
+from playwright.sync_api import expect  # noqa: E402
 
 KERNELS = ("newest", "colab")
 _LIMIT_S = 300
@@ -32,7 +31,9 @@ def pytest_generate_tests(metafunc):
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.parent == HERE:
-            kernel = item.callspec.params.get("kernel_name", "") if hasattr(item, "callspec") else ""
+            kernel = (
+                item.callspec.params.get("kernel_name", "") if hasattr(item, "callspec") else ""
+            )
             item.add_marker(pytest.mark.xdist_group(f"browser {kernel}"))
             item.add_marker(pytest.mark.timeout(_LIMIT_S))
 
