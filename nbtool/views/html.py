@@ -102,9 +102,11 @@ def _tree(spans: Sequence[SpanRecord], chars: int, now_s: float) -> str:
     is_open = " open" if totals.errors or any(span.end_s is None for span in spans) else ""
     parts = [f"<details{is_open}><summary>{escape(headline(totals))}</summary>"]
     depth = -1
-    for each in shown:
+    next_depths = [*(each.depth for each in shown[1:]), 0]
+    for each, next_depth in zip(shown, next_depths, strict=False):
         parts.append(_down(depth, each.depth))
-        parts.append(_item(each.row, chars, now_s))
+        is_open = next_depth > each.depth and each.row.kind != "group"
+        parts.append(_item(each.row, chars, now_s, is_open=is_open))
         depth = each.depth
     parts.append(_down(depth, -1))
     if len(placed) > len(shown):
@@ -120,12 +122,12 @@ def _down(before: int, depth: int) -> str:
     return closing if depth >= 0 else f"{closing}</ul>"
 
 
-def _item(row: Row, chars: int, now_s: float) -> str:
-    is_open = " open" if row.status == "error" else ""
+def _item(row: Row, chars: int, now_s: float, *, is_open: bool) -> str:
+    opening = " open" if is_open or row.status == "error" else ""
     values = [_value(row.given, chars)] if row.kind != "lm" else []
     values += [_value(row.gave, chars)]
     return (
-        f"<li><details{is_open}><summary>{_text(_label(row, now_s), _LABEL_CHARS)}</summary>"
+        f"<li><details{opening}><summary>{_text(_label(row, now_s), _LABEL_CHARS)}</summary>"
         f"{''.join(values)}"
     )
 

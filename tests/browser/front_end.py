@@ -22,7 +22,7 @@ from playwright.sync_api import sync_playwright
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from playwright.sync_api import Browser, BrowserContext, Locator, Page
+    from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 90.0
@@ -87,11 +87,7 @@ class Server:
         (home / "kernels-own" / "labextensions" / "anywidget").symlink_to(extensions / "anywidget")
         port = _free_port()
         self.base = f"http://127.0.0.1:{port}"
-        self._server = self._start(home, port)
-        self._wait()
-
-    def _start(self, home: Path, port: int) -> subprocess.Popen[bytes]:
-        environment = {
+        self._environment = {
             **os.environ,
             "JUPYTER_CONFIG_DIR": str(home / "config"),
             "JUPYTER_DATA_DIR": str(home / "data"),
@@ -101,6 +97,10 @@ class Server:
             "IPYTHONDIR": str(home / "ipython"),
             "JUPYTER_PLATFORM_DIRS": "1",
         }
+        self._server = self._start(home, port)
+        self._wait()
+
+    def _start(self, home: Path, port: int) -> subprocess.Popen[bytes]:
         folders = (
             f"--ServerApp.root_dir={self.root}",
             f"--LabApp.workspaces_dir={home / 'workspaces'}",
@@ -108,7 +108,7 @@ class Server:
         with self._log.open("wb") as log:
             return subprocess.Popen(  # noqa: S603 - our own command
                 [sys.executable, "-m", "jupyterlab", f"--port={port}", *_SERVER_FLAGS, *folders],
-                env=environment, stdout=log, stderr=log, cwd=self.root, start_new_session=True,
+                env=self._environment, stdout=log, stderr=log, cwd=self.root, start_new_session=True,
             )  # fmt: skip
 
     def _wait(self) -> None:
@@ -130,6 +130,17 @@ class Server:
         )
         with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310
             return json.loads(reply.read() or "null")
+
+    def converted(self, path: Path) -> str:
+        """Run a notebook by nbconvert; returns the page that it makes."""
+        command = ["nbconvert", "--execute", "--to", "html", "--stdout", str(path)]
+        done = subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "-m", *command],
+            env=self._environment, check=False, capture_output=True, text=True, timeout=200,
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"nbconvert failed:\n{done.stderr[-2000:]}")
+        return done.stdout
 
     def url(self, place: str, name: str) -> str:
         """Return where a notebook is shown: ``lab/tree`` or ``notebooks``."""
@@ -230,8 +241,13 @@ class Notebook:
         self.requests: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.complaints: list[str] = []
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("pageerror", self._note_error)
         self.open()
+
+    def _note_error(self, error: Error) -> None:
+        """Keep errors of our own module, which anywidget loads from a blob: Jupyter has others."""
+        if "blob:" in (error.stack or ""):
+            self.complaints.append(error.stack or str(error))
 
     def _write(self, cells: Sequence[str], kernel: str) -> None:
         metadata = {

@@ -55,6 +55,8 @@ const REST_PER_OUTLINE = 10; // times as long as laying out the tree took
 const TICK_PX = 60;
 const TICKS = [1, 2, 5];
 const LEAPS = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8];
+// Tells this page from the one that it was before it was reloaded.
+const PAGE = Math.random().toString(36).slice(2);
 const NOTE_OF_VERSION =
   "This view and the kernel speak different versions of the protocol: " +
   "restart the kernel, then reload the page.";
@@ -274,7 +276,7 @@ class Store {
 
   hello() {
     this.#askedAt = performance.now();
-    this.send({ t: "hello", have: this.seq });
+    this.send({ t: "hello", have: this.seq, page: PAGE });
   }
 
   /** @param {unknown} message @param {unknown} buffers */
