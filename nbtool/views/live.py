@@ -86,7 +86,8 @@ class LiveView:
         self._has_copy = False
         self._flush_is_due = False
         self._told_ui: dict[str, Any] | None = None
-        self._began_s = self._copied_s = self._kept_s = 0.0
+        self._is_tended = False
+        self._kept_s = 0.0
 
     # -- being an instrument -------------------------------------------------------------------
 
@@ -185,9 +186,11 @@ class LiveView:
         self._told_ui = None
         show = self._screen.show if self._state is None else self._screen.update
         self._state = "live"
-        self._began_s = self._began_s or time.monotonic()
         self._flush()
         show(self._bundle(), self._display_id)
+        if not self._is_tended:
+            self._is_tended = True
+            self._on_loop(self._tend, _STATIC_AFTER_S)
         if not self._roots:
             self._on_loop(self._settle, _SETTLE_S)
 
@@ -220,7 +223,6 @@ class LiveView:
         elif told is not None:
             self._page.tell(*told)
             self._keep_snapshot()
-        self._refresh_copy()
         if self._feed.waits_for_text or (self._page is None and self._roots):
             self._stir()
 
@@ -238,16 +240,18 @@ class LiveView:
             self._kept_s = now_s + _SNAPSHOT_S
             self._screen.update(self._bundle(), self._display_id)
 
-    def _refresh_copy(self) -> None:
-        """Keep a second output readable: after a reload nothing else reaches the notebook."""
-        now_s = time.monotonic()
-        is_long = now_s - self._began_s >= _STATIC_AFTER_S
-        if self._page is None or not is_long or now_s < self._copied_s + _STATIC_EVERY_S:
+    def _tend(self) -> None:
+        """Keep a second output readable: after a reload nothing else reaches the notebook.
+
+        By the clock: a chain that waits for one answer has nothing to tell meanwhile.
+        """
+        self._is_tended = self._page is not None and bool(self._roots)
+        if not self._is_tended:
             return
-        self._copied_s = now_s
         put = self._screen.update if self._has_copy else self._screen.show
         self._has_copy = True
         put(self._copy(), f"{self._display_id}-copy")
+        self._on_loop(self._tend, _STATIC_EVERY_S)
 
     def _copy(self) -> Bundle:
         spans = self._feed.records

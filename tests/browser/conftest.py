@@ -77,7 +77,10 @@ def chromium():
 @pytest.fixture(scope="session")
 def browser_context(chromium):
     expect.set_options(timeout=30_000)
-    context = chromium.new_context(viewport={"width": 1200, "height": 900})
+    context = chromium.new_context(
+        viewport={"width": 1200, "height": 900},
+        permissions=["clipboard-read", "clipboard-write"],
+    )
     context.set_default_timeout(front_end.PATIENCE_S * 1000)
     yield context
     context.close()

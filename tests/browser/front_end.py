@@ -233,6 +233,7 @@ class Notebook:
         place: str = "lab/tree",
     ) -> None:
         self._server, self._place = server, place
+        self.base = server.base
         self.folder = server.root / f"{time.monotonic_ns()}"
         self.folder.mkdir()
         self.path = self.folder / "notebook.ipynb"

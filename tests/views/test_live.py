@@ -274,6 +274,14 @@ async def test_long_call_gets_a_copy_that_goes_when_it_ends(view, screen, monkey
     assert copies[-1] == ("update", "")
 
 
+async def test_long_call_that_tells_nothing_gets_a_copy_too(view, screen, monkeypatch):
+    monkeypatch.setattr("nbtool.views.live._STATIC_AFTER_S", 0.3)
+    await step(1)
+    copies = [what for what, _, bundle in screen.log if "A copy of" in bundle["text/html"]]
+
+    assert copies == ["show"]
+
+
 async def test_view_of_a_call_that_runs_begins_with_what_it_has_done(screen):
     inside = asyncio.Event()
 
