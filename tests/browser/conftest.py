@@ -81,7 +81,7 @@ def browser_context(chromium):
         viewport={"width": 1200, "height": 900},
         permissions=["clipboard-read", "clipboard-write"],
     )
-    context.set_default_timeout(front_end.PATIENCE_S * 1000)
+    context.set_default_timeout(30_000)
     yield context
     context.close()
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Error, Locator, Page
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 90.0
+_PATIENCE_S = 90.0
+_OPENING_MS = 90_000
 _TOKEN = "test"
 _CHROMIUM_FLAGS = (
     "--no-sandbox",  # CI runs as root
@@ -112,7 +113,7 @@ class Server:
             )  # fmt: skip
 
     def _wait(self) -> None:
-        deadline_s = time.monotonic() + PATIENCE_S
+        deadline_s = time.monotonic() + _PATIENCE_S
         while True:
             with contextlib.suppress(OSError):
                 self.api("status")
@@ -146,9 +147,11 @@ class Server:
         """Return where a notebook is shown: ``lab/tree`` or ``notebooks``."""
         return f"{self.base}/{place}/{name}?token={_TOKEN}&reset"
 
-    def forget_kernels(self) -> None:
-        """End all kernels: who opens a path again would get its old one."""
+    def forget_kernels(self, folder: str = "") -> None:
+        """End the kernels of a folder's notebooks: who opens a path again would get its old one."""
         for session in self.api("sessions"):
+            if not session["path"].startswith(folder):
+                continue
             self.api(f"sessions/{session['id']}", "DELETE")
 
     def close(self) -> None:
@@ -261,9 +264,9 @@ class Notebook:
     def open(self, *, awaits_kernel: bool = True) -> None:
         """Open it in the page, or open it again."""
         self.page.goto(self._server.url(self._place, f"{self.folder.name}/{self.path.name}"))
-        self.page.wait_for_function(_NOTEBOOK)
+        self.page.wait_for_function(_NOTEBOOK, timeout=_OPENING_MS)
         if awaits_kernel:
-            self.page.wait_for_function(_IS_IDLE)
+            self.page.wait_for_function(_IS_IDLE, timeout=_OPENING_MS)
 
     def run(self, *cells: int) -> None:
         """Run cells, and wait for each."""
@@ -315,13 +318,13 @@ class Notebook:
     def open_afresh(self) -> None:
         """Close it, shut its kernel down, and open the file again."""
         self.page.goto("about:blank")
-        self._server.forget_kernels()
+        self._server.forget_kernels(self.folder.name)
         self.open()
 
     def close(self) -> None:
-        """Leave it."""
+        """Leave it, and end its kernel."""
         self.page.close()
-        self._server.forget_kernels()
+        self._server.forget_kernels(self.folder.name)
 
 
 class Trace:
