@@ -132,7 +132,8 @@ class Showing:
     def _new_view(self) -> LiveView:
         return LiveView(
             CellScreen(self._shell, self._loop),
-            f"In [{self._shell.execution_count}]",
+            # `execution_count` is already the next one's on IPython 9, and is not on 7.
+            f"In [{len(self._shell.history_manager.input_hist_parsed) - 1}]",
             saved=settings.saved_trace,
             wants_tokens=settings.stream_when_watched,
         )

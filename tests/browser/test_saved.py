@@ -12,13 +12,25 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 # What GitHub says it lets through, in the description of its markup pipeline: of tags and of
 # attributes; no style, class or id.
 GITHUB_TAGS = set(
-    "h1 h2 h3 h4 h5 h6 br b i strong em a pre code img tt div ins del sup sub p picture ol ul "
-    "table thead tbody tfoot blockquote dl dt dd kbd q samp var hr ruby rt rp li tr td th s strike "
-    "summary details caption figure figcaption abbr bdo cite dfn mark small source span time wbr"
-    .split()
+    ["h1", "h2", "h3", "h4", "h5", "h6", "br", "b", "i", "strong", "em", "a", "pre", "code", "img", "tt", "div", "ins", "del", "sup", "sub", "p", "picture", "ol", "ul", "table", "thead", "tbody", "tfoot", "blockquote", "dl", "dt", "dd", "kbd", "q", "samp", "var", "hr", "ruby", "rt", "rp", "li", "tr", "td", "th", "s", "strike", "summary", "details", "caption", "figure", "figcaption", "abbr", "bdo", "cite", "dfn", "mark", "small", "source", "span", "time", "wbr"]
 )  # fmt: skip
 GITHUB_ATTRIBUTES = {
-    "*": set("align alt border colspan dir height hspace lang open rowspan scope title".split()),
+    "*": set(
+        [
+            "align",
+            "alt",
+            "border",
+            "colspan",
+            "dir",
+            "height",
+            "hspace",
+            "lang",
+            "open",
+            "rowspan",
+            "scope",
+            "title",
+        ]
+    ),
     "a": {"href"},
     "img": {"src", "longdesc"},
 }

@@ -1,6 +1,5 @@
-from html.parser import HTMLParser
-
 import re
+from html.parser import HTMLParser
 
 import pytest
 

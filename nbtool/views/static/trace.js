@@ -712,7 +712,7 @@ function summary(totals, wall_s) {
   if (isNumber(cost_usd)) parts.push(dollars(cost_usd));
   if (cached) parts.push(`${grouped(cached)} cached`);
   if (errors) parts.push(counted(errors, "error"));
-  parts.push(lm_s ? `${seconds(wall_s)} (LM ${seconds(lm_s)})` : seconds(wall_s));
+  parts.push(lm_s >= 0.0005 ? `${seconds(wall_s)} (LM ${seconds(lm_s)})` : seconds(wall_s));
   return parts;
 }
 
@@ -1623,6 +1623,9 @@ class View {
 
   #drawParts() {
     const { store, outline } = this;
+    const { tokens, cost_usd } = store.totals;
+    this.#root.dataset.tokens = String(Boolean(tokens?.some(Boolean)));
+    this.#root.dataset.costs = String(isNumber(cost_usd));
     const exact = this.#calm.matches ? this.#now : store.now();
     const sequence = this.tools.isSequence ? outline.sequence : null;
     this.#axis.fit(store, exact);
