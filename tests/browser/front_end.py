@@ -148,7 +148,7 @@ class Server:
         return f"{self.base}/{place}/{name}?token={_TOKEN}&reset"
 
     def forget_kernels(self, folder: str = "") -> None:
-        """End the kernels of a folder's notebooks: who opens a path again would get its old one."""
+        """End kernels of a folder: who opens a notebook again would get its old one."""
         for session in self.api("sessions"):
             if not session["path"].startswith(folder):
                 continue

@@ -9,7 +9,8 @@ from programs import SETUP
 pytestmark = pytest.mark.any_kernel
 ARRIVING = """
 async def answer():
-    for name, piece in [("one", "The sky "), ("two", "is blue "), ("three", "today, "), ("four", "or so.")]:
+    pieces = {"one": "The sky ", "two": "is blue ", "three": "today, ", "four": "or so."}
+    for name, piece in pieces.items():
         current_span().arrive(piece)
         await word(name)
     return ["The sky is blue today."]
