@@ -35,6 +35,7 @@ _FLUSH_S = 1 / 30  # a page gets no more; servers limit the number of messages
 _SETTLE_S = 0.5  # after the last call's end, for the next call of a loop
 _SNAPSHOT_S = 0.5  # while no page has answered yet
 _STATIC_AFTER_S, _STATIC_EVERY_S = 5.0, 3.0  # a copy that stays readable if the page is reloaded
+_REST = 200  # times as long as it took to write such a copy
 _STOP = {"cmd": "stop", "label": "Stop", "title": "Stop these calls", "enabled": True}
 _CLOSE = {"cmd": "close", "label": "Close", "title": "Leave what a saved notebook keeps"}
 _NOTICE_OF_PINNED = "Close this view before you save: a notebook keeps the closed form only."
@@ -248,10 +249,12 @@ class LiveView:
         self._is_tended = self._page is not None and bool(self._roots)
         if not self._is_tended:
             return
+        began_s = time.monotonic()
         put = self._screen.update if self._has_copy else self._screen.show
         self._has_copy = True
         put(self._copy(), f"{self._display_id}-copy")
-        self._on_loop(self._tend, _STATIC_EVERY_S)
+        took_s = time.monotonic() - began_s
+        self._on_loop(self._tend, max(_STATIC_EVERY_S, _REST * took_s))
 
     def _copy(self) -> Bundle:
         spans = self._feed.records

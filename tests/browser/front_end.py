@@ -109,7 +109,8 @@ class Server:
         with self._log.open("wb") as log:
             return subprocess.Popen(  # noqa: S603 - our own command
                 [sys.executable, "-m", "jupyterlab", f"--port={port}", *_SERVER_FLAGS, *folders],
-                env=self._environment, stdout=log, stderr=log, cwd=self.root, start_new_session=True,
+                env=self._environment, cwd=self.root,
+                stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
     def _wait(self) -> None:
