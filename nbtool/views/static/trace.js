@@ -1395,7 +1395,11 @@ class Details {
   /** @param {Step} step @param {Detail | undefined} reply */
   #drawSections(step, reply) {
     const scrolled = this.#body.scrollTop;
-    this.#sections.replaceChildren(...(reply?.sections ?? previewOf(step)).map(sectionElement));
+    // What has arrived stands below them, and grows.
+    const sections = (reply?.sections ?? previewOf(step)).filter(
+      ({ title }) => !(step.isGrowing && title === "So far"),
+    );
+    this.#sections.replaceChildren(...sections.map(sectionElement));
     this.#body.scrollTop = scrolled;
   }
 }
