@@ -52,7 +52,7 @@ def static(
         A fragment; every text in it is escaped.
     """
     now_s = time.time() if now_s is None else now_s
-    parts = [f'<div class="tex2jax_ignore nbtool-trace" style="{_MONO}">']
+    parts = [f'<div class="tex2jax_ignore mathjax_ignore nbtool-trace" style="{_MONO}">']
     if saved == "none":
         parts.append(_paragraph(f"{headline(totals_of(spans))}. Nothing of it is kept here."))
     else:

@@ -1511,7 +1511,8 @@ let viewCount = 0;
 
 /** All that shows in one place. */
 class View {
-  #root = make("div", "nbt");
+  // No formulas are set in here: by MathJax 2 and by those after it.
+  #root = make("div", "nbt tex2jax_ignore mathjax_ignore");
   #notice = make("div", "nbt-notice");
   #empty = make("div", "nbt-empty", "No step has started yet.");
   #said = make("div", "nbt-said");
