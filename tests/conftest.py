@@ -37,6 +37,18 @@ def pytest_addoption(parser):
         help="write docs/compatibility.md from the tests that pass",
     )
 
+    parser.addoption(
+        "--browser",
+        action="store_true",
+        help="also run tests/browser, which needs Chromium and what `make browser` installs",
+    )
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leave out what needs a browser, unless it is asked for; None leaves the choice to others."""
+    is_browser = collection_path == Path(__file__).parent / "browser"
+    return True if is_browser and not config.getoption("--browser") else None
+
 
 def pytest_configure(config):
     config.pluginmanager.register(Compatibility(config))
@@ -62,6 +74,8 @@ def pytest_collection_modifyitems(config, items):
 
 def _keep_together(item):
     """Let one process run the tests that share a kernel or another fixture of their module."""
+    if item.get_closest_marker("xdist_group") is not None:
+        return
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     where = parameters.get("kernel_environment", "")
     item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {where}"))

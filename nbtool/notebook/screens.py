@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from nbtool.tracing.span import Span
-    from nbtool.views.live import Bundle, Page
+    from nbtool.views.screen import Bundle, Page
 
 _MOST_VIEWS = 50
 _is_forced: ContextVar[bool] = ContextVar("nbtool_trace_is_shown", default=False)
@@ -113,19 +113,27 @@ class Showing:
 
     def view_here(self) -> LiveView:
         """Return the view of the cell that the calling code belongs to."""
-        key = str(outputs.home_header(self._shell).get("msg_id"))
+        key = self._key()
         with self._lock:
             view = self._views.get(key)
             if view is None:
-                view = self._views[key] = self._new_view()
-                if len(self._views) > _MOST_VIEWS:
-                    self._views.popitem(last=False)
+                view = self._new_view()
+                self._keep(key, view)
         return view
+
+    def _key(self) -> str:
+        return str(outputs.home_header(self._shell).get("msg_id"))
+
+    def _keep(self, key: str, view: LiveView) -> None:
+        self._views[key] = view
+        if len(self._views) > _MOST_VIEWS:
+            self._views.popitem(last=False)
 
     def _new_view(self) -> LiveView:
         return LiveView(
             CellScreen(self._shell, self._loop),
-            f"In [{self._shell.execution_count}]",
+            # `execution_count` is already the next one's on IPython 9, and is not on 7.
+            f"In [{len(self._shell.history_manager.input_hist_parsed) - 1}]",
             saved=settings.saved_trace,
             wants_tokens=settings.stream_when_watched,
         )
@@ -166,10 +174,23 @@ class Showing:
         self._shell.display_pub.publish(bundle, {})
 
     def show(self, number: int | None) -> LiveView | None:
-        """Return the view of a number, else the latest; None where there is none."""
+        """Return a view of the calls of a number, else the latest, for the cell that runs.
+
+        None where there is none.
+        """
         views = [*self._views.values(), *(view for _, view in self._watched.values())]
         chosen = [view for view in views if number in {None, view.number}]
-        return chosen[-1] if chosen else None
+        if not chosen:
+            return None
+        view = chosen[-1].again_on(CellScreen(self._shell, self._loop))
+        self._keep(f"shown {view.number}", view)
+        return view
+
+    def cell_ended(self, *_: Any) -> None:
+        """Let the view of the cell that has just run take its last form."""
+        view = self._views.get(self._key())
+        if view is not None:
+            view.cell_ended()
 
     @contextlib.contextmanager
     def forced(self) -> Generator[None]:
@@ -191,6 +212,7 @@ def install(shell: Any, loop: asyncio.AbstractEventLoop) -> None:
     _showing = Showing(shell, loop)
     boundary.install(_showing)
     watching.show_with(_showing)
+    shell.events.register("post_run_cell", _showing.cell_ended)
     shell.display_formatter.ipython_display_formatter.for_type(Call, _showing.watch)
     threading.Thread(target=_load_widgets, name="nbtool-load-widgets", daemon=True).start()
 
@@ -202,6 +224,7 @@ def uninstall(shell: Any) -> None:
         return
     boundary.uninstall(_showing)
     watching.show_with(None)
+    shell.events.unregister("post_run_cell", _showing.cell_ended)
     formatter = shell.display_formatter.ipython_display_formatter
     if formatter.lookup_by_type(Call) == _showing.watch:
         formatter.pop(Call)

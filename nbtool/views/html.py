@@ -26,6 +26,7 @@ _CHARS: dict[str, int] = {"summary": 160, "full": 2_000}
 _RESULT_CHARS: dict[str, int] = {"summary": 1_000, "full": 10_000}
 _MOST_ROWS = 400
 _LABEL_CHARS = 400
+_VALUE = "white-space:pre-wrap;padding-left:1.2em"
 _LIST = "list-style:none;margin:0;padding-left:1.2em"
 # In the open, so that it is read where a page's own styles are taken away or differ.
 _MONO = "font-family:var(--jp-code-font-family,monospace);font-size:var(--jp-code-font-size,13px)"
@@ -51,7 +52,7 @@ def static(
         A fragment; every text in it is escaped.
     """
     now_s = time.time() if now_s is None else now_s
-    parts = [f'<div class="tex2jax_ignore nbtool-trace" style="{_MONO}">']
+    parts = [f'<div class="tex2jax_ignore mathjax_ignore nbtool-trace" style="{_MONO}">']
     if saved == "none":
         parts.append(_paragraph(f"{headline(totals_of(spans))}. Nothing of it is kept here."))
     else:
@@ -102,9 +103,11 @@ def _tree(spans: Sequence[SpanRecord], chars: int, now_s: float) -> str:
     is_open = " open" if totals.errors or any(span.end_s is None for span in spans) else ""
     parts = [f"<details{is_open}><summary>{escape(headline(totals))}</summary>"]
     depth = -1
-    for each in shown:
+    next_depths = [*(each.depth for each in shown[1:]), 0]
+    for each, next_depth in zip(shown, next_depths, strict=False):
         parts.append(_down(depth, each.depth))
-        parts.append(_item(each.row, chars, now_s))
+        is_open = next_depth > each.depth and each.row.kind != "group"
+        parts.append(_item(each.row, chars, now_s, is_open=is_open))
         depth = each.depth
     parts.append(_down(depth, -1))
     if len(placed) > len(shown):
@@ -120,12 +123,12 @@ def _down(before: int, depth: int) -> str:
     return closing if depth >= 0 else f"{closing}</ul>"
 
 
-def _item(row: Row, chars: int, now_s: float) -> str:
-    is_open = " open" if row.status == "error" else ""
+def _item(row: Row, chars: int, now_s: float, *, is_open: bool) -> str:
+    opening = " open" if is_open or row.status == "error" else ""
     values = [_value(row.given, chars)] if row.kind != "lm" else []
     values += [_value(row.gave, chars)]
     return (
-        f"<li><details{is_open}><summary>{_text(_label(row, now_s), _LABEL_CHARS)}</summary>"
+        f"<li><details{opening}><summary>{_text(_label(row, now_s), _LABEL_CHARS)}</summary>"
         f"{''.join(values)}"
     )
 
@@ -142,7 +145,7 @@ def _label(row: Row, now_s: float) -> str:
 
 
 def _value(text: str, chars: int) -> str:
-    return f'<div style="white-space:pre-wrap">{_text(text, chars)}</div>' if text else ""
+    return f'<div style="{_VALUE}">{_text(text, chars)}</div>' if text else ""
 
 
 def _paragraph(text: str) -> str:

@@ -4,7 +4,7 @@ It is an instrument on the calls that it shows. What they do is noted at once an
 at most 30 times a second, from the loop. It shows itself when a call takes longer than a moment,
 or fails. When all have ended it turns into the static form, which is what a saved notebook keeps.
 
-What belongs to a notebook (displaying, widgets) is behind `Screen`.
+What belongs to a notebook (displaying, widgets) is behind `Screen` (`nbtool.views.screen`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import threading
 import time
 import weakref
 from asyncio import events
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from nbtool.runtime.inflight import running
 from nbtool.views import detail, html, text
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from nbtool.tracing.record import SpanRecord
     from nbtool.tracing.span import Run, Span
     from nbtool.views.html import Saved
-
-Bundle: TypeAlias = "dict[str, Any]"
-"""One output in several forms, by MIME type."""
+    from nbtool.views.screen import Bundle, Page, Screen
 
 _MOMENT_S = 0.15  # calls that are shorter, and succeed, are not worth a view
 _FLUSH_S = 1 / 30  # a page gets no more; servers limit the number of messages
@@ -38,52 +36,14 @@ _SETTLE_S = 0.5  # after the last call's end, for the next call of a loop
 _SNAPSHOT_S = 0.5  # while no page has answered yet
 _STATIC_AFTER_S, _STATIC_EVERY_S = 5.0, 3.0  # a copy that stays readable if the page is reloaded
 _REST = 200  # times as long as it took to write such a copy
+_STOP = {"cmd": "stop", "label": "Stop", "title": "Stop these calls", "enabled": True}
+_CLOSE = {"cmd": "close", "label": "Close", "title": "Leave what a saved notebook keeps"}
+_NOTICE_OF_PINNED = "Close this view before you save: a notebook keeps the closed form only."
+_NOTICE_OF_RELOAD = (
+    "The page was loaded anew while this ran, so the notebook gets no more of its output. "
+    "To keep the trace, run nbtool.last_trace() in a cell, or nbtool.show({}) and close that."
+)
 _numbers = itertools.count(1)
-
-
-class Page(Protocol):
-    """Be the front end's side of a view: a widget."""
-
-    @property
-    def view(self) -> Bundle:
-        """What shows the widget, by MIME type."""
-        ...
-
-    @property
-    def greeted(self) -> bool:
-        """Whether a page has answered."""
-        ...
-
-    def tell(self, message: dict[str, Any], buffer: bytes | None = None) -> None:
-        """Send a message."""
-        ...
-
-    def keep(self, snapshot: bytes) -> None:
-        """Set what a page gets that asks later."""
-        ...
-
-    def close(self) -> None:
-        """Let the page forget it."""
-        ...
-
-
-class Screen(Protocol):
-    """Show outputs in one cell; its methods are called on `loop` and in `context`."""
-
-    loop: asyncio.AbstractEventLoop
-    context: Context
-
-    def page(self, view: LiveView) -> Page | None:
-        """Make a widget for a view; None where there are none."""
-        ...
-
-    def show(self, bundle: Bundle, display_id: str) -> None:
-        """Display an output."""
-        ...
-
-    def update(self, bundle: Bundle, display_id: str) -> None:
-        """Replace an output."""
-        ...
 
 
 class LiveView:
@@ -94,13 +54,20 @@ class LiveView:
         title: What the page calls it, e.g. ``"In [3]"``.
         saved: How much of the values the static form keeps.
         wants_tokens: LMs shall stream, so that answers can be seen as they arrive.
+        is_pinned: A person asked for it: it stays until they close it.
 
     Attributes:
         number: Its number in this process; `nbtool.show` takes it.
     """
 
     def __init__(
-        self, screen: Screen, title: str, *, saved: Saved = "summary", wants_tokens: bool = True
+        self,
+        screen: Screen,
+        title: str,
+        *,
+        saved: Saved = "summary",
+        wants_tokens: bool = True,
+        is_pinned: bool = False,
     ) -> None:
         self.number = next(_numbers)
         self.title = title
@@ -112,12 +79,16 @@ class LiveView:
         self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._page: Page | None = None
+        self._pages_seen: set[Any] = set()  # that have said hello, by the name each gave itself
+        self._is_pinned = is_pinned
+        self._has_failed = False
         self._has_widgets = False
         self._state: str | None = None  # None, "live" or "static"
         self._has_copy = False
         self._flush_is_due = False
         self._told_ui: dict[str, Any] | None = None
-        self._began_s = self._copy_due_s = self._kept_s = 0.0
+        self._is_tended = False
+        self._kept_s = 0.0
 
     # -- being an instrument -------------------------------------------------------------------
 
@@ -153,7 +124,8 @@ class LiveView:
             with self._lock:
                 self._roots.pop(span.id, None)
             if record.status == "error" and self._state is None:
-                self.show_soon()
+                self._has_failed = True
+                self._on_loop(self._reveal_failed)
             if not self._roots:
                 self._on_loop(self._settle, _SETTLE_S)
         self._stir()
@@ -165,6 +137,15 @@ class LiveView:
             if record.parent_id is None and record.end_s is None:
                 with self._lock:
                     self._roots[record.id] = 0.0, None
+
+    def again_on(self, screen: Screen) -> LiveView:
+        """Return a view of the same calls for another cell, which stays until it is closed."""
+        view = LiveView(screen, self.title, saved=self.saved, is_pinned=True)
+        with self._lock:
+            view.take_up(self._feed.records)
+        for run in self._runs:
+            view.attach(run)
+        return view
 
     # -- showing -------------------------------------------------------------------------------
 
@@ -180,6 +161,19 @@ class LiveView:
         else:
             self._on_loop(self._look, wait_s)
 
+    def _reveal_failed(self) -> None:
+        if self._state is None:
+            self.reveal()
+
+    def cell_ended(self) -> None:
+        """Turn into the static form now if no call runs; on its loop only.
+
+        nbconvert takes nothing that comes after the last cell.
+        """
+        if self._has_failed:
+            self._reveal_failed()
+        self._settle()
+
     def show_soon(self) -> None:
         """Show the view, if it is not shown, in the next turn of its loop."""
         self._on_loop(self.reveal)
@@ -193,9 +187,11 @@ class LiveView:
         self._told_ui = None
         show = self._screen.show if self._state is None else self._screen.update
         self._state = "live"
-        self._began_s = self._began_s or time.monotonic()
         self._flush()
         show(self._bundle(), self._display_id)
+        if not self._is_tended:
+            self._is_tended = True
+            self._on_loop(self._tend, _STATIC_AFTER_S)
         if not self._roots:
             self._on_loop(self._settle, _SETTLE_S)
 
@@ -228,7 +224,6 @@ class LiveView:
         elif told is not None:
             self._page.tell(*told)
             self._keep_snapshot()
-        self._refresh_copy()
         if self._feed.waits_for_text or (self._page is None and self._roots):
             self._stir()
 
@@ -246,17 +241,20 @@ class LiveView:
             self._kept_s = now_s + _SNAPSHOT_S
             self._screen.update(self._bundle(), self._display_id)
 
-    def _refresh_copy(self) -> None:
-        """Keep a second output readable: after a reload nothing else reaches the notebook."""
-        now_s = time.monotonic()
-        is_long = now_s - self._began_s >= _STATIC_AFTER_S
-        if self._page is None or not is_long or now_s < self._copy_due_s:
+    def _tend(self) -> None:
+        """Keep a second output readable: after a reload nothing else reaches the notebook.
+
+        By the clock: a chain that waits for one answer has nothing to tell meanwhile.
+        """
+        self._is_tended = self._page is not None and bool(self._roots)
+        if not self._is_tended:
             return
+        began_s = time.monotonic()
         put = self._screen.update if self._has_copy else self._screen.show
         self._has_copy = True
         put(self._copy(), f"{self._display_id}-copy")
-        took_s = time.monotonic() - now_s
-        self._copy_due_s = now_s + max(_STATIC_EVERY_S, _REST * took_s)
+        took_s = time.monotonic() - began_s
+        self._on_loop(self._tend, max(_STATIC_EVERY_S, _REST * took_s))
 
     def _copy(self) -> Bundle:
         spans = self._feed.records
@@ -264,10 +262,14 @@ class LiveView:
 
     def _settle(self) -> None:
         """Turn into the static form when all calls have ended."""
-        if self._roots or self._state != "live":
+        if self._roots or self._state != "live" or self._is_pinned:
             return
         self._flush()
+        if self._page is not None and len(self._pages_seen) > 1:
+            self._page.keep(self.snapshot())  # no output reaches that page: the widget stays
+            return
         page, self._page = self._page, None
+        self._pages_seen.clear()
         self._state = "static"
         self._screen.update(self._bundle(), self._display_id)
         if self._has_copy:
@@ -289,12 +291,17 @@ class LiveView:
     def ui(self) -> dict[str, Any]:
         """Return what the page shows around the rows."""
         is_running = bool(self._roots)
-        stop = {"cmd": "stop", "label": "Stop", "title": "Stop these calls", "enabled": is_running}
+        buttons = [_STOP] if is_running else [_CLOSE] if self._is_pinned else []
+        notice = None
+        if self._is_pinned:
+            notice = _NOTICE_OF_PINNED
+        elif len(self._pages_seen) > 1:
+            notice = _NOTICE_OF_RELOAD.format(self.number)
         return {
             "title": self.title,
             "state": "running" if is_running else "ended",
-            "buttons": [stop] if is_running else [],
-            "notice": None,
+            "buttons": buttons,
+            "notice": notice,
         }
 
     def snapshot(self) -> bytes:
@@ -307,11 +314,20 @@ class LiveView:
         """Answer a message of the page; what is not known is left alone."""
         kind = message.get("t")
         if kind == "hello" and self._page is not None:
+            self._note_page(message.get("page"))
             self._page.tell({"t": "s"}, self.snapshot())
         elif kind == "detail":
             self._tell_detail(message.get("id"))
         elif kind == "cmd" and message.get("cmd") == "stop":
             self.stop()
+        elif kind == "cmd" and message.get("cmd") == "close":
+            self._is_pinned = False
+            self._settle()
+
+    def _note_page(self, name: Any) -> None:
+        """Notice that the page was reloaded: it is another one then."""
+        if isinstance(name, str) and len(self._pages_seen) <= 1:
+            self._pages_seen.add(name)
 
     def _tell_detail(self, number: Any) -> None:
         record = self._feed.record(number) if isinstance(number, int) else None

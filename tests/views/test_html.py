@@ -1,3 +1,4 @@
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -81,9 +82,17 @@ def test_static_form_is_a_nested_tree_with_the_result_on_top():
 def test_tree_of_a_run_that_went_well_is_folded_and_one_that_failed_is_open():
     failed = [record(1, status="error", error={"type": "ValueError", "message": "no"})]
 
-    assert "<details open" not in static(TREE)
+    first = re.search("<details[^>]*>", static(TREE))
+
+    assert first[0] == "<details>"
     assert static(failed).count("<details open") == 2
     assert "ValueError: no" in Reader(static(failed)).text
+
+
+def test_one_click_on_the_tree_shows_all_its_steps():
+    opened = re.findall("<details open><summary>. (\\w+)", static(TREE))
+
+    assert opened == ["QA", "Predict"]  # what has steps below it
 
 
 @pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)

@@ -274,6 +274,14 @@ async def test_long_call_gets_a_copy_that_goes_when_it_ends(view, screen, monkey
     assert copies[-1] == ("update", "")
 
 
+async def test_long_call_that_tells_nothing_gets_a_copy_too(view, screen, monkeypatch):
+    monkeypatch.setattr("nbtool.views.live._STATIC_AFTER_S", 0.3)
+    await step(1)
+    copies = [what for what, _, bundle in screen.log if "A copy of" in bundle["text/html"]]
+
+    assert copies == ["show"]
+
+
 async def test_view_of_a_call_that_runs_begins_with_what_it_has_done(screen):
     inside = asyncio.Event()
 
@@ -292,3 +300,59 @@ async def test_view_of_a_call_that_runs_begins_with_what_it_has_done(screen):
     await task
 
     assert [row[2] for row in rows][:2] == ["parent", "early"]
+
+
+async def test_view_takes_its_last_form_when_its_cell_ends(view, screen):
+    await step(0.2)
+    view.cell_ended()
+
+    assert screen.forms == [("show", "live"), ("update", "static")]
+
+
+async def test_short_call_that_failed_is_shown_when_its_cell_ends(view, screen):
+    with pytest.raises(ValueError, match="no"):
+        await step(error=ValueError("no"))
+    view.cell_ended()
+    await asyncio.sleep(0.6)
+
+    assert screen.forms == [("show", "live"), ("update", "static")]
+
+
+async def test_view_of_a_call_that_runs_stays_live_when_its_cell_ends(view, screen):
+    task = asyncio.create_task(step(0.5))
+    await eventually(lambda: screen.pages)
+    view.cell_ended()
+    forms = screen.forms
+    await task
+
+    assert forms == [("show", "live")]
+
+
+async def test_widget_stays_where_the_page_was_reloaded(view, screen):
+    task = asyncio.create_task(step(0.4))
+    await eventually(lambda: screen.pages)
+    for name in ("first", "first", "second"):
+        view.heard({"t": "hello", "have": 0, "page": name})
+    await task
+    await asyncio.sleep(0.7)
+    last = json.loads(view.snapshot())["ui"]
+
+    assert screen.forms == [("show", "live")]
+    assert not screen.pages[0].closed
+    assert last["state"] == "ended"
+    assert f"nbtool.show({view.number})" in last["notice"]
+
+
+async def test_view_that_is_opened_again_stays_until_it_is_closed(view, screen):
+    await step(0.2)
+    view.cell_ended()
+    other = Screen(asyncio.get_running_loop())
+    again = view.again_on(other)
+    again.reveal()
+    await asyncio.sleep(0.6)
+    shown, rows = other.forms, json.loads(again.snapshot())["rows"]
+    again.heard({"t": "cmd", "cmd": "close"})
+
+    assert shown == [("show", "live")]
+    assert [row[2] for row in rows] == ["step"]
+    assert other.forms == [("show", "live"), ("update", "static")]

@@ -55,6 +55,8 @@ const REST_PER_OUTLINE = 10; // times as long as laying out the tree took
 const TICK_PX = 60;
 const TICKS = [1, 2, 5];
 const LEAPS = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8];
+// Tells this page from the one that it was before it was reloaded.
+const PAGE = Math.random().toString(36).slice(2);
 const NOTE_OF_VERSION =
   "This view and the kernel speak different versions of the protocol: " +
   "restart the kernel, then reload the page.";
@@ -274,7 +276,7 @@ class Store {
 
   hello() {
     this.#askedAt = performance.now();
-    this.send({ t: "hello", have: this.seq });
+    this.send({ t: "hello", have: this.seq, page: PAGE });
   }
 
   /** @param {unknown} message @param {unknown} buffers */
@@ -710,7 +712,7 @@ function summary(totals, wall_s) {
   if (isNumber(cost_usd)) parts.push(dollars(cost_usd));
   if (cached) parts.push(`${grouped(cached)} cached`);
   if (errors) parts.push(counted(errors, "error"));
-  parts.push(lm_s ? `${seconds(wall_s)} (LM ${seconds(lm_s)})` : seconds(wall_s));
+  parts.push(lm_s >= 0.0005 ? `${seconds(wall_s)} (LM ${seconds(lm_s)})` : seconds(wall_s));
   return parts;
 }
 
@@ -1393,7 +1395,11 @@ class Details {
   /** @param {Step} step @param {Detail | undefined} reply */
   #drawSections(step, reply) {
     const scrolled = this.#body.scrollTop;
-    this.#sections.replaceChildren(...(reply?.sections ?? previewOf(step)).map(sectionElement));
+    // What has arrived stands below them, and grows.
+    const sections = (reply?.sections ?? previewOf(step)).filter(
+      ({ title }) => !(step.isGrowing && title === "So far"),
+    );
+    this.#sections.replaceChildren(...sections.map(sectionElement));
     this.#body.scrollTop = scrolled;
   }
 }
@@ -1505,7 +1511,8 @@ let viewCount = 0;
 
 /** All that shows in one place. */
 class View {
-  #root = make("div", "nbt");
+  // No formulas are set in here: by MathJax 2 and by those after it.
+  #root = make("div", "nbt tex2jax_ignore mathjax_ignore");
   #notice = make("div", "nbt-notice");
   #empty = make("div", "nbt-empty", "No step has started yet.");
   #said = make("div", "nbt-said");
@@ -1621,6 +1628,9 @@ class View {
 
   #drawParts() {
     const { store, outline } = this;
+    const { tokens, cost_usd } = store.totals;
+    this.#root.dataset.tokens = String(Boolean(tokens?.some(Boolean)));
+    this.#root.dataset.costs = String(isNumber(cost_usd));
     const exact = this.#calm.matches ? this.#now : store.now();
     const sequence = this.tools.isSequence ? outline.sequence : null;
     this.#axis.fit(store, exact);
