@@ -47,7 +47,7 @@ format: $(VENV)/.dev  ## Format, and mend what can be mended.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.local  ## Measure beside the field; a missed target fails.
+bench: $(VENV)/.browser  ## Measure beside the field; a missed target fails.
 	$(BIN)/python -m bench
 
 clean:  ## Remove what the targets made.

@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from bench.environments import kernel_python, own
-from bench.registry import case
+from bench.registry import NotMeasuredError, case
 
 VIEWED = ("newest", "colab")
 
@@ -60,3 +60,42 @@ def _register(kernel: str) -> None:
 
 for _kernel in VIEWED:
     _register(_kernel)
+
+
+@functools.cache
+def _seen() -> dict[str, Any]:
+    """Look at the view in a browser once for all cases below."""
+    return own().report("nbtool_page.py")
+
+
+@case(name="first paint of a view after its cell starts, fresh kernel", unit="ms", target=150.0)
+def first_paint() -> float:
+    """Wait for the first row below the first cell with a call, median of 3 kernels."""
+    return _seen()["first_ms"]
+
+
+@case(name="first paint of the tenth view", unit="ms", target=150.0)
+def tenth_paint() -> float:
+    """Wait for the first row below the tenth such cell, median of 3 kernels."""
+    return _seen()["tenth_ms"]
+
+
+@case(name="longest frame of 10,000 steps, 1,000 a second", unit="ms", target=60.0)
+def longest_frame() -> float:
+    """Look for the longest gap between two frames; all steps must have arrived."""
+    seen = _seen()
+    if not seen["has_all"]:
+        raise NotMeasuredError("steps were lost on the way to the page")
+    return seen["longest_frame_ms"]
+
+
+@case(name="long tasks of a page with 10,000 steps, 1,000 a second", unit="tasks", target=0.0)
+def long_tasks() -> float:
+    """Count what kept the page for more than 50 ms."""
+    return _seen()["long_tasks"]
+
+
+@case(name="longest frame of 50,000 steps, 5,000 a second", unit="ms", target=100.0)
+def longest_frame_of_many() -> float:
+    """Look for the longest gap between two frames of a page that is told far too much."""
+    return _seen()["longest_frame_of_many_ms"]
