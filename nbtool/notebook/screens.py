@@ -161,7 +161,7 @@ class Showing:
         else:
             view = self.view_here()
             self._take_up(view, call)
-            view.show_soon()
+            view.show_now(call)
 
     def _take_up(self, view: LiveView, call: Call[Any]) -> None:
         span = call.span

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
+    from nbtool.runtime.call import Call
     from nbtool.tracing.record import SpanRecord
     from nbtool.tracing.span import Run, Span
     from nbtool.views.html import Saved
@@ -80,6 +81,7 @@ class LiveView:
         self._lock = threading.Lock()
         self._page: Page | None = None
         self._pages_seen: set[Any] = set()  # that have said hello, by the name each gave itself
+        self._expected: Call[Any] | None = None
         self._is_pinned = is_pinned
         self._has_failed = False
         self._has_widgets = False
@@ -178,6 +180,19 @@ class LiveView:
         """Show the view, if it is not shown, in the next turn of its loop."""
         self._on_loop(self.reveal)
 
+    def show_now(self, call: Call[Any]) -> None:
+        """Show the view before the cell goes on, where that can be.
+
+        Args:
+            call: Will be seen here; its first step may not have begun yet.
+        """
+        self._expected = call
+        loop = self._screen.loop
+        if events._get_running_loop() is loop:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in `_on_loop`
+            self._screen.context.run(self.reveal)
+        else:
+            self.show_soon()
+
     def reveal(self) -> None:
         """Show the view, if it is not shown; on its loop only."""
         if self._state == "live":
@@ -263,6 +278,10 @@ class LiveView:
     def _settle(self) -> None:
         """Turn into the static form when all calls have ended."""
         if self._roots or self._state != "live" or self._is_pinned:
+            return
+        call = self._expected
+        if call is not None and call.span is None and not call.done():
+            self._on_loop(self._settle, _SETTLE_S)
             return
         self._flush()
         if self._page is not None and len(self._pages_seen) > 1:

@@ -101,7 +101,11 @@ def plain(spans: Sequence[SpanRecord]) -> str:
         spans: Records in the order of opening.
     """
     console = Console(
-        file=io.StringIO(), width=_PLAIN_WIDTH, color_system=None, force_terminal=False
+        file=io.StringIO(),
+        width=_PLAIN_WIDTH,
+        color_system=None,
+        force_terminal=False,
+        force_jupyter=False,  # else a notebook gets an empty output beside the text
     )
     with console.capture() as captured:
         console.print(tree(spans, now_s=time.time()))

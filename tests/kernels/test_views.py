@@ -113,6 +113,20 @@ def test_call_as_the_last_expression_shows_itself_while_it_runs(page):
     assert again.displays[0].data["text/plain"].startswith("<Call Slow: done")
 
 
+def test_call_as_the_last_expression_stands_in_its_cell_however_short(page):
+    cell = page.run("call = slow.acall(s=0.02)\ncall")
+
+    assert len(cell.displays) == 1
+    assert "Slow" in settled(page, cell)["text/html"]
+
+
+def test_printed_trace_is_text_and_nothing_else(page):
+    cell = page.run("slow(s=0.01)\nprint(nbtool.last_trace())")
+
+    assert "Slow" in cell.stdout
+    assert cell.displays == []
+
+
 def test_magic_shows_calls_that_would_be_too_short(page):
     cell = submit(page, "%%trace\nx = slow(s=0.01)\nx")
     settled(page, cell)
@@ -166,14 +180,15 @@ def test_program_is_watched_from_then_on(page):
     assert data["text/plain"].count("Slow") == 2
 
 
-def test_ended_view_opens_again(page):
+def test_ended_view_opens_again_in_the_cell_that_asks_until_it_is_closed(page):
     cell = submit(page, "slow(s=0.3)")
-    data = settled(page, cell)
-    number = data["text/html"].partition("nbtool.show(")[2].partition(")")[0]
-    page.run(f"nbtool.show({number})")
-    page.wait_until(lambda: cell.displays[0].updates >= 2, timeout_s=5)
+    number = settled(page, cell)["text/html"].partition("nbtool.show(")[2].partition(")")[0]
+    again = submit(page, f"nbtool.show({number})")
+    model = shown(page, again).data[VIEW]["model_id"]
+    close = {"method": "custom", "content": {"t": "cmd", "cmd": "close"}}
+    page.send("comm_msg", {"comm_id": model, "data": close})
 
-    assert "Slow" in settled(page, cell)["text/html"]
+    assert "Slow" in settled(page, again)["text/html"]
 
 
 @pytest.mark.parametrize("way", WAYS)
