@@ -174,9 +174,11 @@ class Showing:
         self._shell.display_pub.publish(bundle, {})
 
     def show(self, number: int | None) -> LiveView | None:
-        """Return a view of the calls of a number, else the latest, for the cell that runs.
+        """Return a view for the cell that runs, of the calls of another one.
 
-        None where there is none.
+        Args:
+            number: That of the other view; the latest by default. None is returned where there
+                is no such view.
         """
         views = [*self._views.values(), *(view for _, view in self._watched.values())]
         chosen = [view for view in views if number in {None, view.number}]

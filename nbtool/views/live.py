@@ -141,7 +141,11 @@ class LiveView:
                     self._roots[record.id] = 0.0, None
 
     def again_on(self, screen: Screen) -> LiveView:
-        """Return a view of the same calls for another cell, which stays until it is closed."""
+        """Return a view of the same calls that stays until it is closed.
+
+        Args:
+            screen: Of another cell.
+        """
         view = LiveView(screen, self.title, saved=self.saved, is_pinned=True)
         with self._lock:
             view.take_up(self._feed.records)
