@@ -13,7 +13,7 @@ TSC := .cache/typescript-$(TYPESCRIPT)/node_modules/typescript/bin/tsc
 TSC_FLAGS := --noEmit --allowJs --checkJs --strict --noUncheckedIndexedAccess --noUnusedLocals \
   --noUnusedParameters --target es2023 --module esnext --lib es2024,dom,dom.iterable --types ""
 
-.PHONY: help demo test test-all browser compatibility check format kernels bench clean
+.PHONY: help demo test test-all browser notebooks compatibility check format kernels bench clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,9 +26,13 @@ test: $(VENV)/.local  ## Run the suite that needs no root, no browser and no net
 
 test-all: $(VENV)/.browser  ## Run everything: kernels of other versions, ten seeds of the model, browsers.
 	NBTOOL_SEEDS=10 NBTOOL_INTERRUPTS=50 $(PYTEST) --all-kernels --browser
+	$(MAKE) notebooks
 
 browser: $(VENV)/.browser  ## Run the suite in JupyterLab and Notebook 7; it needs Chromium.
 	$(PYTEST) tests/browser --browser
+
+notebooks: $(VENV)/.local  ## Run the notebooks, and compare what they put out.
+	$(BIN)/python -m pytest -q --nbval notebooks
 
 kernels: $(VENV)/.local  ## Run the kernel suite over every environment that can be made.
 	NBTOOL_INTERRUPTS=200 $(PYTEST) tests/kernels --all-kernels --timeout 1200

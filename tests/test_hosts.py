@@ -268,7 +268,7 @@ def test_table_is_at_most_100_columns_wide(name):
 def test_html_table_is_escaped_and_has_no_colours_of_its_own():
     html = environment_of(FACTS["uvloop"])._repr_html_()
 
-    assert html.startswith('<table class="tex2jax_ignore">')
+    assert html.startswith('<table class="tex2jax_ignore mathjax_ignore">')
     assert "&lt;class &#x27;uvloop.Loop&#x27;&gt;" in html
     assert html.count("<br>") == 1
     assert "color" not in html

@@ -47,7 +47,7 @@ def html(rows: Sequence[tuple[str, Sequence[str]]]) -> str:
         f'<td style="text-align: left">{"<br>".join(map(escape, lines))}</td></tr>'
         for label, lines in rows
     )
-    return f'<table class="tex2jax_ignore"><tbody>{body}</tbody></table>'
+    return f'<table class="tex2jax_ignore mathjax_ignore"><tbody>{body}</tbody></table>'
 
 
 def _wrapped(line: str, label_width: int, is_listed: bool) -> list[str]:

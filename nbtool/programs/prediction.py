@@ -183,7 +183,7 @@ class Prediction(Example):
             f"<td style='text-align:left;white-space:pre-wrap'>{escape(str(value))}</td></tr>"
             for name, value in self.items()
         )
-        return f"<table class='tex2jax_ignore'>{rows}</table>"
+        return f"<table class='tex2jax_ignore mathjax_ignore'>{rows}</table>"
 
 
 def _is_number(value: Any) -> bool:
