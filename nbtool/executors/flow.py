@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from nbtool.errors import MISUSE, BudgetError, RowsError
 from nbtool.executors.failed import FailedRow
+from nbtool.executors.progress import is_row
 from nbtool.runtime.outcome import Outcome, guarded, users_frames
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ class Flow(Generic[R, T]):
         """
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
+        self._context.run(is_row.set, True)
         self._over = self._loop.create_future()
         feeder = self._loop.create_task(self._fed(), name="nbtool rows")
         feeder.add_done_callback(self._feeder_ended)
