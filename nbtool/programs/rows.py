@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from nbtool.configuration import context, settings
 from nbtool.errors import ConfigurationError, InputError
-from nbtool.executors.failed import FailedRow
+from nbtool.executors.failed import FailedRow, repr_of
 from nbtool.executors.flow import Done, Flow, Rules
 from nbtool.executors.progress import Bar
 from nbtool.lm.caching.flights import apart
@@ -181,5 +181,5 @@ def logged(name: str, *, with_traceback: bool | None) -> Callable[[Done[Any, Any
 
 
 def _shown(value: object) -> str:
-    text = scrub_text(repr(value), secrets=secrets_in_use())  # whole: half a secret is not found
+    text = scrub_text(repr_of(value), secrets=secrets_in_use())  # whole: half a secret is not found
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
