@@ -31,6 +31,14 @@ class FailedRow:
         return f"FailedRow(index={self.index}, row={row}, error={error})"
 
 
+def repr_of(value: object) -> str:
+    """Return the repr of a value, or its type where a user's own repr fails."""
+    try:
+        return repr(value)
+    except Exception as error:  # noqa: BLE001 - a user's repr may do anything
+        return f"<{type(value).__qualname__} object, its repr raised {type(error).__name__}>"
+
+
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = repr_of(value)
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from nbtool.errors import MISUSE, BudgetError, RowsError
 from nbtool.executors.failed import FailedRow
+from nbtool.executors.progress import is_row
 from nbtool.runtime.outcome import Outcome, guarded, users_frames
 
 if TYPE_CHECKING:
@@ -144,9 +145,10 @@ class Flow(Generic[R, T]):
         """
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
+        self._context.run(is_row.set, True)
         self._over = self._loop.create_future()
         feeder = self._loop.create_task(self._fed(), name="nbtool rows")
-        feeder.add_done_callback(self._feeder_ended)
+        feeder.add_done_callback(lambda _: self._safely(self._feeder_ended, feeder))
         try:
             error = await self._over
         finally:
@@ -172,6 +174,13 @@ class Flow(Generic[R, T]):
         """Take note that somebody has taken a result."""
         self._not_taken -= 1
         self._make_room()
+
+    def _safely(self, callback: Callable[..., None], *args: Any) -> None:
+        """Let what a callback raises end everything: asyncio would log it, and nothing end."""
+        try:
+            callback(*args)
+        except Exception as error:  # noqa: BLE001 - `drive` raises it
+            self._stop(error)
 
     # -- reading rows --------------------------------------------------------------------------
 
@@ -228,7 +237,7 @@ class Flow(Generic[R, T]):
         )
         self._tasks.add(task)
         entry.tasks.add(task)
-        task.add_done_callback(lambda _: self._ended(entry, task))
+        task.add_done_callback(lambda _: self._safely(self._ended, entry, task))
 
     async def _tried(self, row: R, attempt: int) -> Outcome[T]:
         outcome = await guarded(self._call(row, attempt))
@@ -261,11 +270,7 @@ class Flow(Generic[R, T]):
         for slower in entry.tasks:
             slower.cancel()
         done = Done(entry.index, entry.row, result, is_known)
-        try:
-            self._told(done)
-        except Exception as error:  # noqa: BLE001 - `drive` raises it
-            self._stop(error)
-            return
+        self._told(done)
         self._pass_on(done)
         if isinstance(result, FailedRow):
             self._count(result)
@@ -339,7 +344,7 @@ def _ends_everything(error: BaseException) -> bool:
 def _too_many(failures: list[FailedRow]) -> RowsError:
     error = RowsError(
         "Execution cancelled due to errors or interruption: "
-        f"{len(failures)} rows failed, the last of them with {failures[-1].error!r}.",
+        f"{len(failures)} rows failed, the last of them: {failures[-1]!r}.",
         hint="`error.failures` has the rows; allow more with `max_errors=`.",
     )
     error.failures = tuple(failures)

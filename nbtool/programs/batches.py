@@ -27,8 +27,8 @@ class Batched:
         return_failed_examples: bool = False,
         provide_traceback: bool | None = None,
         disable_progress_bar: bool = False,
-        timeout: float = 120,
-        straggler_limit: int = 3,
+        timeout: float | None = 120,
+        straggler_limit: int | None = 3,
     ) -> list[Any] | Failures:
         """Run this program over examples and wait, from synchronous code.
 
@@ -57,8 +57,8 @@ class Batched:
         return_failed_examples: bool = False,
         provide_traceback: bool | None = None,
         disable_progress_bar: bool = False,
-        timeout: float = 120,
-        straggler_limit: int = 3,
+        timeout: float | None = 120,
+        straggler_limit: int | None = 3,
     ) -> Call[list[Any] | Failures]:
         """Run this program over examples, many at a time.
 
@@ -71,7 +71,7 @@ class Batched:
             provide_traceback: Whether to log tracebacks; None: ``settings.provide_traceback``.
             disable_progress_bar: Whether to show no line of progress.
             timeout: After so many seconds one of the last examples is begun once more, and the
-                first result counts. 0: never.
+                first result counts. 0 or None: never.
             straggler_limit: How many examples are the last ones.
 
         Returns:

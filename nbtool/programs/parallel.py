@@ -44,7 +44,7 @@ class Parallel:
         provide_traceback: Whether to log tracebacks; None: ``settings.provide_traceback``.
         disable_progress_bar: Whether to show no line of progress.
         timeout: After so many seconds one of the last pairs is begun once more; the first result
-            counts, and the other attempt is cancelled. 0: never.
+            counts, and the other attempt is cancelled. 0 or None: never.
         straggler_limit: How many pairs are the last ones.
 
     Attributes:
@@ -76,8 +76,8 @@ class Parallel:
         return_failed_examples: bool = False,
         provide_traceback: bool | None = None,
         disable_progress_bar: bool = False,
-        timeout: float = 120,
-        straggler_limit: int = 3,
+        timeout: float | None = 120,
+        straggler_limit: int | None = 3,
     ) -> None:
         self.num_threads = checked_concurrency(num_threads, "num_threads")
         self.max_errors: int = settings.max_errors if max_errors is None else max_errors
@@ -136,8 +136,8 @@ class Parallel:
             self.max_errors,
             self.provide_traceback,
             not self.disable_progress_bar,
-            self.timeout,
-            self.straggler_limit,
+            self.timeout or 0.0,
+            self.straggler_limit or 0,
         )
         described = {"rows": len(pairs), "concurrency": options.concurrency}
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from nbtool.configuration import context, settings
 from nbtool.errors import ConfigurationError, InputError
-from nbtool.executors.failed import FailedRow
+from nbtool.executors.failed import FailedRow, repr_of
 from nbtool.executors.flow import Done, Flow, Rules
-from nbtool.executors.progress import Bar, is_row
+from nbtool.executors.progress import Bar
 from nbtool.lm.caching.flights import apart
 from nbtool.programs.example import Example
 from nbtool.tracing.record import secrets_in_use
@@ -128,9 +128,8 @@ def arguments_of(given: Any) -> Arguments:
 
 async def called(program: Callable[[], Coroutine[Any, Any, Any]], attempt: int) -> Any:
     """Run a program for a row: a further attempt makes requests of its own."""
-    is_row.set(True)  # it ends with the Context of the row
     if attempt > 1:
-        apart.set(object())
+        apart.set(object())  # it ends with the Context of the attempt
     return await program()
 
 
@@ -182,5 +181,5 @@ def logged(name: str, *, with_traceback: bool | None) -> Callable[[Done[Any, Any
 
 
 def _shown(value: object) -> str:
-    text = scrub_text(repr(value), secrets=secrets_in_use())  # whole: half a secret is not found
+    text = scrub_text(repr_of(value), secrets=secrets_in_use())  # whole: half a secret is not found
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"

@@ -390,6 +390,41 @@ async def test_program_that_cancels_itself_is_a_failed_row():
     assert [type(error) for error in errors] == [asyncio.CancelledError]
 
 
+class UnspeakableError(Exception):
+    """Be an error that says nothing."""
+
+    def __repr__(self):
+        raise RuntimeError("no words")
+
+    __str__ = __repr__
+
+
+@pytest.mark.parametrize("traceback", [True, False])
+async def test_error_that_cannot_be_shown_is_a_failed_row(traceback, caplog):
+    async def fail():
+        raise UnspeakableError
+
+    options = {"provide_traceback": traceback, "disable_progress_bar": True}
+    parallel = Parallel(return_failed_examples=True, **options)
+
+    assert [type(e) for e in (await parallel.acall([(fail, ())]))[2]] == [UnspeakableError]
+    with pytest.raises(RowsError, match="Unspeakable"):
+        await Parallel(max_errors=1, **options).acall([(fail, ())])
+    assert "Unspeakable" in caplog.text
+
+
+@pytest.mark.parametrize("options", [{"timeout": None}, {"straggler_limit": None}])
+async def test_no_limit_for_stragglers_means_that_there_are_none(form, options):
+    assert await ran(form, Async(), rows(3), **options) == [0, 2, 4]
+
+
+async def test_mistake_in_an_option_is_raised_and_does_not_hang():
+    call = Parallel(timeout="soon", disable_progress_bar=True).acall([(Async(), (1,))])
+
+    with pytest.raises(TypeError):
+        await asyncio.wait_for(call, 5)
+
+
 # -- stragglers ----------------------------------------------------------------------------------
 
 
@@ -435,15 +470,16 @@ async def test_no_straggler_is_begun_again_where_none_is_meant(options):
 
 
 async def test_straggler_makes_a_request_of_its_own():
-    async with ScriptedServer([Hang(), Answer("[[ ## answer ## ]]\nParis")]) as server:
+    paris = Answer("[[ ## answer ## ]]\nParis")
+    program = Predict("question -> answer")
+    async with ScriptedServer([paris, Hang(), paris]) as server:
         lm = LM("openai/test", api_base=server.base_url, api_key="sk-test", num_retries=0)
         with context(lm=lm):
-            (found,) = await ran(
-                "abatch", Predict("question -> answer"), [{"question": "?"}], timeout=0.5
-            )
+            await program.acall(question="the first one, which loads a library")
+            (found,) = await ran("abatch", program, [{"question": "?"}], timeout=0.5)
 
     assert found.answer == "Paris"
-    assert len(server.requests) == 2
+    assert len(server.requests) == 3
 
 
 # -- around --------------------------------------------------------------------------------------
