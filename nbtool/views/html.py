@@ -26,7 +26,7 @@ _CHARS: dict[str, int] = {"summary": 160, "full": 2_000}
 _RESULT_CHARS: dict[str, int] = {"summary": 1_000, "full": 10_000}
 _MOST_ROWS = 400
 _LABEL_CHARS = 400
-_VALUE = "white-space:pre-wrap;padding-left:1.2em"
+_VALUE = "padding-left:1.2em"
 _LIST = "list-style:none;margin:0;padding-left:1.2em"
 # In the open, so that it is read where a page's own styles are taken away or differ.
 _MONO = "font-family:var(--jp-code-font-family,monospace);font-size:var(--jp-code-font-size,13px)"

@@ -104,7 +104,7 @@ def failing(connect):
                     await lm.acall(prompt)
                 await server.wait_until(lambda: not server.in_flight)
                 open_then = server.connections_open
-                assert await lm.acall("y") == ["fine"]
+                assert await lm.acall("y", timeout=LONGEST_S) == ["fine"]
         await server.wait_until(lambda: left_over() <= before)
         return caught.value, open_then
 
