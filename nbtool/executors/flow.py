@@ -343,7 +343,7 @@ def _ends_everything(error: BaseException) -> bool:
 
 def _too_many(failures: list[FailedRow]) -> RowsError:
     error = RowsError(
-        "Execution cancelled due to errors or interruption: "
+        "Execution cancelled due to errors or interruption. "
         f"{len(failures)} rows failed, the last of them: {failures[-1]!r}.",
         hint="`error.failures` has the rows; allow more with `max_errors=`.",
     )

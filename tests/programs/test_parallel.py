@@ -310,7 +310,9 @@ async def test_key_in_an_error_is_not_logged(caplog, monkeypatch):
 async def test_so_many_failures_end_everything(form, most):
     program = Fails(*range(100))
 
-    with pytest.raises(RowsError, match="Execution cancelled due to errors") as caught:
+    with pytest.raises(
+        RowsError, match=r"Execution cancelled due to errors or interruption\."
+    ) as caught:
         await ran(form, program, rows(100), max_errors=most, num_threads=1)
     assert program.seen == list(range(most))
     assert [failed.index for failed in caught.value.failures] == list(range(most))
