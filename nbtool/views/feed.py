@@ -6,17 +6,20 @@ was reloaded, asks for all of it. ``static/trace.js`` is the other side of this 
 - a *delta* is ``{"t": "d", "from": n, "to": n + 1}`` with a buffer of JSON: ``rows`` that are new
   or changed (null where nothing changed, false where a value is gone), ``text`` that has arrived
   as ``[id, offset, text]``, ids that are ``gone``, ``totals``, ``ui``;
+- steps in large groups come without values, which hardly anybody looks at; ``{"t": "want"}`` asks
+  for them, as a page does when a group is opened or something is searched;
 - a *snapshot* has the same with every row whole, and ``seq``.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nbtool.tracing.arriving import Arriving
-from nbtool.views.model import GROUP_FROM, Row, Tally, row_of, tokens_of
+from nbtool.views.model import GROUP_FROM, Row, Tally, bare_row, row_of, tokens_of
 
 if TYPE_CHECKING:
     from nbtool.tracing.record import SpanRecord
@@ -26,6 +29,8 @@ WireRow: TypeAlias = "list[Any]"
 
 MAX_ROWS = 20_000
 _CHARS = 160  # of what a step was given and gave; a click asks for the whole
+_CROWD = 100  # members of a group; those that come later have no values at first
+_REFILLED = 400  # rows of a delta, once the values are wanted
 _PLACES = range(2, 12)  # of a row, behind id and parent
 
 
@@ -49,6 +54,8 @@ class Feed:
         self._records: dict[int, SpanRecord] = {}
         self._arriving: dict[int, Arriving] = {}
         self._ended: deque[int] = deque()
+        self._bare: dict[int, SpanRecord] = {}  # whose values a page has not got
+        self._wants_all = False
         self._groups = _Groups()
         self._sums = _Sums()
 
@@ -86,6 +93,15 @@ class Feed:
         self.seq += 1
         return {"t": "d", "from": self.seq - 1, "to": self.seq}, encoded(told)
 
+    def want_all(self) -> None:
+        """Tell values of steps in large groups too, from now on and of those before."""
+        self._wants_all = True
+
+    @property
+    def has_more(self) -> bool:
+        """Whether values are wanted that the next delta has no room for."""
+        return self._wants_all and bool(self._bare)
+
     @property
     def waits_for_text(self) -> bool:
         """Whether an answer is arriving, of which nobody else tells."""
@@ -118,11 +134,29 @@ class Feed:
         for record in changed.values():
             self._sums.take(record, is_new=record.id not in self._rows)
             regrouped += self._groups.take(record, self._rows)
-        told = [self._told(wire_row(record, self._groups)) for record in changed.values()]
+        told = [self._told(self._wire_row(record)) for record in changed.values()]
         for record in changed.values():
             self._note_state(record)
         groups = [self._told(_wired(tally.row())) for tally in self._groups.changed()]
-        return [*groups, *regrouped, *told]
+        return [*groups, *regrouped, *told, *self._refilled()]
+
+    def _refilled(self) -> list[WireRow]:
+        if not self._wants_all:
+            return []
+        records = list(itertools.islice(self._bare.values(), _REFILLED))
+        return [self._told(self._wire_row(record)) for record in records]
+
+    def _wire_row(self, record: SpanRecord) -> WireRow:
+        number = record.id
+        is_news = number in self._bare or number not in self._rows
+        if not self._wants_all and is_news and self._groups.hides_values_of(record):
+            self._bare[number] = record
+            row = _wired(bare_row(record))
+        else:
+            self._bare.pop(number, None)
+            row = _wired(row_of(record, _CHARS))
+        row[1] = self._groups.parent_of(record)
+        return row
 
     def _told(self, row: WireRow) -> WireRow:
         """Keep a row, and return what of it a page does not know yet."""
@@ -158,18 +192,12 @@ class Feed:
             if record is None or self._rows.pop(oldest, None) is None:
                 continue
             self._sums.forget(record)
+            self._bare.pop(oldest, None)
             gone.append(oldest)
             group = self._groups.forget(record)
             if group is not None and self._rows.pop(group, None) is not None:
                 gone.append(group)
         return gone
-
-
-def wire_row(record: SpanRecord, groups: _Groups) -> WireRow:
-    """Write a step as a page gets it."""
-    row = _wired(row_of(record, _CHARS))
-    row[1] = groups.parent_of(record)
-    return row
 
 
 def _wired(row: Row) -> WireRow:
@@ -261,6 +289,13 @@ class _Groups:
         """Return the groups that have changed since the last time."""
         changed, self._changed = self._changed, {}
         return list(changed.values())
+
+    def hides_values_of(self, record: SpanRecord) -> bool:
+        """Tell whether a step is one of very many, and tells nothing that they do not."""
+        if record.status == "error" or record.kind == "adapter":
+            return False
+        many = self._many.get(_alike(record))
+        return many is not None and self._alive[many[0]] > _CROWD
 
     def parent_of(self, record: SpanRecord) -> int | None:
         """Return the row that a step is shown below: its group's, else its parent's."""

@@ -243,7 +243,7 @@ class LiveView:
         elif told is not None:
             self._page.tell(*told)
             self._keep_snapshot()
-        if self._feed.waits_for_text or (self._page is None and self._roots):
+        if self._feed.waits_for_text or self._feed.has_more or (self._page is None and self._roots):
             self._stir()
 
     def _keep_snapshot(self) -> None:
@@ -341,6 +341,9 @@ class LiveView:
             self._page.tell({"t": "s"}, self.snapshot())
         elif kind == "detail":
             self._tell_detail(message.get("id"))
+        elif kind == "want":
+            self._feed.want_all()
+            self._stir()
         elif kind == "cmd" and message.get("cmd") == "stop":
             self.stop()
         elif kind == "cmd" and message.get("cmd") == "close":

@@ -245,6 +245,14 @@ def row_of(span: SpanRecord, chars: int = _SUMMARY_CHARS) -> Row:
         span: Its record.
         chars: How long what it was given, and gave, may be.
     """
+    row = bare_row(span)
+    row.given = one_line(_given(span, chars), chars)
+    row.gave = one_line(_gave(span, chars), chars)
+    return row
+
+
+def bare_row(span: SpanRecord) -> Row:
+    """Make the row of one step without what it was given and gave."""
     attributes, tokens = span.attributes, tokens_of(span)
     retries = attributes.get("retries")  # of anybody: users annotate too
     return Row(
@@ -255,8 +263,8 @@ def row_of(span: SpanRecord, chars: int = _SUMMARY_CHARS) -> Row:
         status=span.status,
         start_s=span.start_s,
         end_s=span.end_s,
-        given=one_line(_given(span, chars), chars),
-        gave=one_line(_gave(span, chars), chars),
+        given="",
+        gave="",
         tokens=tokens if any(tokens) else None,
         cost_usd=span.cost_usd,
         retries=retries if isinstance(retries, int) else 0,

@@ -107,6 +107,58 @@ def test_siblings_that_come_at_once_are_a_group_at_once(feed):
     assert told(feed)[1]["rows"][0][6:8] == ["error", "1 error, 999 ok"]
 
 
+def crowd(feed, count=600, status="ok"):
+    feed.take(record(1, status="running"))
+    for number in range(2, count + 2):
+        feed.take(record(number, 1, name="f", status=status, inputs={"x": number}, output="y"))
+        if number % 50 == 0:
+            yield told(feed)
+    yield told(feed)
+
+
+def test_steps_of_a_crowd_come_without_values_until_they_are_wanted(feed):
+    deltas = list(crowd(feed))
+    rows = replayed(deltas)
+    given = [rows[number][7] for number in range(2, 602)]
+    assert given[:99] == [f"x={number}" for number in range(2, 101)]
+    assert set(given[160:]) == {""}
+    assert not feed.has_more
+
+    feed.want_all()
+    assert feed.has_more
+    while feed.has_more:
+        deltas.append(told(feed))
+        assert len(deltas[-1][1]["rows"]) <= 400
+    feed.take(record(700, 1, name="f", inputs={"x": 700}))
+    deltas.append(told(feed))
+
+    rows = replayed(deltas)
+    assert all(rows[number][7:9] == [f"x={number}", "y"] for number in range(2, 602))
+    assert rows[700][7] == "x=700"
+    assert {row[0]: row for row in rows_of(feed)} == rows
+    assert told(feed) is None
+
+
+def test_failed_step_of_a_crowd_tells_why(feed):
+    error = {"type": "ValueError", "message": "lost"}
+    list(crowd(feed))
+    feed.take(record(700, 1, name="f", status="error", error=error))
+    _, delta = told(feed)
+
+    assert next(row for row in delta["rows"] if row[0] == 700)[8] == "ValueError: lost"
+
+
+def test_step_that_began_before_the_crowd_keeps_what_it_told(feed):
+    first = [record(number, 1, name="f", status="running", inputs={"x": 1}) for number in (2, 3)]
+    for each in first:
+        feed.take(each)
+    deltas = [told(feed), *crowd(feed)]
+    feed.take(record(3, 1, name="f", inputs={"x": 1}, output="z"))
+    deltas.append(told(feed))
+
+    assert replayed(deltas)[3][7:9] == ["x=1", "z"]
+
+
 def test_page_that_was_told_all_deltas_has_what_a_snapshot_has(feed):
     deltas = []
     for n in range(1, 60):

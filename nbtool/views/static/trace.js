@@ -257,6 +257,7 @@ class Store {
   #youngest = Infinity;
   #askedAt = -Infinity;
   #isBehind = false;
+  #hasWanted = false;
 
   /** @param {(message: object) => void} send */
   constructor(send) {
@@ -272,6 +273,13 @@ class Store {
 
   get isRunning() {
     return this.runningCount > 0 && this.ui.state !== "ended";
+  }
+
+  /** Ask for the values of steps in large groups, which come without: nobody looks at most. */
+  wantAll() {
+    if (this.#hasWanted) return;
+    this.#hasWanted = true;
+    this.send({ t: "want" });
   }
 
   hello() {
@@ -609,6 +617,7 @@ class Outline {
 
   /** @param {Step} step @param {boolean} isFolded */
   fold(step, isFolded) {
+    if (!isFolded && step.kind === "group") this.store.wantAll();
     (this.#wanted ? this.#narrowFolds : this.#folds).set(step.id, isFolded);
   }
 
@@ -1680,6 +1689,7 @@ class View {
 
   /** Show another arrangement at once: a person asked for it. */
   #rearrange() {
+    if (this.#lens.pattern) this.store.wantAll();
     this.#isStale = true;
     this.#outlinedAt = -Infinity;
     this.tree.height = 0;
