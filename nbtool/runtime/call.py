@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
     from collections.abc import Set as AbstractSet
 
-    from nbtool.tracing.span import Kind, Span
+    from nbtool.tracing.span import Kind, Run, Span
 
 T = TypeVar("T")
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -52,11 +52,13 @@ class Call(ForgottenAwait, Driven[T]):
         name: Whose call it is.
         cell: What the cell that made it is called; empty elsewhere.
         span: The step that it opened; None before it has started.
+        prepare: Called with its run before the first step.
     """
 
     # Defaults stand in the class: inside programs a call must cost what a coroutine costs.
     cell: str = ""
     span: Span | None = None
+    prepare: Callable[[Run], object] | None = None
     _task: asyncio.Task[Outcome[T]] | None = None
     _driver: asyncio.Task[Any] | None = None  # awaits a chain that has no task of its own
     _outcome: Outcome[T] | None = None
