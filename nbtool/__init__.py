@@ -29,11 +29,15 @@ if TYPE_CHECKING:
     from nbtool.adapters.compact import CompactAdapter
     from nbtool.adapters.structured import JSONAdapter
     from nbtool.configuration import configure, context, settings
+    from nbtool.debugging.attaching import breakpoint, debug, paused, sessions  # noqa: A004 - for chains
+    from nbtool.debugging.breakpoints import Breakpoint
+    from nbtool.debugging.session import Session
     from nbtool.errors import (
         AdapterParseError,
         BudgetError,
         ConfigurationError,
         ContextWindowExceededError,
+        DebugError,
         LMAuthError,
         LMBillingError,
         LMConfigurationError,
@@ -78,6 +82,7 @@ if TYPE_CHECKING:
     from nbtool.programs.saving import load
     from nbtool.programs.usage import track_usage
     from nbtool.runtime.call import Call
+    from nbtool.runtime.detaching import Detached
     from nbtool.runtime.door import run
     from nbtool.runtime.inflight import running, stop
     from nbtool.runtime.surroundings import environment
@@ -104,6 +109,7 @@ __all__ = [
     "AdapterParseError",
     "BaseCallback",
     "BaseLM",
+    "Breakpoint",
     "BudgetError",
     "Cache",
     "Call",
@@ -113,6 +119,8 @@ __all__ = [
     "Completions",
     "ConfigurationError",
     "ContextWindowExceededError",
+    "DebugError",
+    "Detached",
     "Example",
     "History",
     "InputField",
@@ -138,6 +146,7 @@ __all__ = [
     "ReAct",
     "RecordingError",
     "SavingError",
+    "Session",
     "SettingsOwnershipError",
     "Signature",
     "SignatureError",
@@ -151,10 +160,12 @@ __all__ = [
     "Type",
     "__version__",
     "asyncify",
+    "breakpoint",
     "cache",
     "configure",
     "configure_cache",
     "context",
+    "debug",
     "enable_nest_asyncio",
     "ensure_signature",
     "environment",
@@ -165,10 +176,12 @@ __all__ = [
     "load",
     "load_ipython_extension",
     "make_signature",
+    "paused",
     "request_cache",
     "restore",
     "run",
     "running",
+    "sessions",
     "settings",
     "show",
     "stop",
@@ -189,11 +202,15 @@ _HOMES = {
     "nbtool.adapters.compact": ("CompactAdapter",),
     "nbtool.adapters.structured": ("JSONAdapter",),
     "nbtool.configuration": ("configure", "context", "settings"),
+    "nbtool.debugging.attaching": ("breakpoint", "debug", "paused", "sessions"),
+    "nbtool.debugging.breakpoints": ("Breakpoint",),
+    "nbtool.debugging.session": ("Session",),
     "nbtool.errors": (
         "AdapterParseError",
         "BudgetError",
         "ConfigurationError",
         "ContextWindowExceededError",
+        "DebugError",
         "LMAuthError",
         "LMBillingError",
         "LMConfigurationError",
@@ -238,6 +255,7 @@ _HOMES = {
     "nbtool.programs.saving": ("load",),
     "nbtool.programs.usage": ("track_usage",),
     "nbtool.runtime.call": ("Call",),
+    "nbtool.runtime.detaching": ("Detached",),
     "nbtool.runtime.door": ("run",),
     "nbtool.runtime.inflight": ("running", "stop"),
     "nbtool.runtime.surroundings": ("environment",),

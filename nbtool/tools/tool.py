@@ -194,6 +194,25 @@ class Tool(Step):
             hint=f"{self.name!r} takes {_written(self.args)}.",
         )
 
+    def __debug_inputs__(self, inputs: Inputs) -> Inputs:
+        """Refuse arguments that do not fit, for a debugger."""
+        self._checked(inputs)
+        return inputs
+
+    def __debug_refresh__(self, look_up: Callable[[Callable[..., Any]], Any]) -> None:
+        """Take up the function as it is defined now, with the arguments it has now."""
+        found = look_up(self.func)
+        func = found.func if isinstance(found, Tool) else found
+        if func is self.func:
+            return
+        schemas, types, self.has_kwargs = argument_schemas(func)
+        if not self._given_schemas:
+            told = {n: s["description"] for n, s in self.args.items() if "description" in s}
+            for name in schemas.keys() & told.keys():
+                schemas[name] = {"description": told[name], **schemas[name]}
+            self.args = schemas
+        self.func, self.arg_types = func, types
+
     def format(self) -> str:
         """Describe the tool to a model, in one line; as ``str(tool)``."""
         return str(self)

@@ -45,7 +45,7 @@ class Instrument(Protocol):
 
 
 class Gate(Protocol):
-    """Stand at every boundary of one root call, where it may wait, edit, skip and run again.
+    """Stand at every boundary of one root call: hold, edit, skip, run again.
 
     There is at most one for a call: `nbtool.debugging` has it. It decides and does not watch.
     """

@@ -171,6 +171,15 @@ class SpanRecord:
             _inputs=inputs,
         )
 
+    def take_inputs(self, span: Span) -> None:
+        """Record inputs that were replaced while the step was open."""
+        self._inputs = snapshot(span.inputs, Meter())
+
+    @property
+    def held_inputs(self) -> dict[str, Any]:
+        """Arguments by name, *not* scrubbed, for this process alone."""
+        return self._inputs
+
     def close(self, span: Span) -> None:
         """Record what is known when the step has ended."""
         meter = Meter()
