@@ -94,6 +94,7 @@ def debugged(awaitable: Awaitable[T], session: Session[T]) -> Session[T]:
     loop = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the public form raises where there is none
     if not call.has_started and loop is not None:
         call.start(loop, cells.calling_cell() or "")
+        call.when_done(session.call_ended)
         interrupt.watch()
     return session
 

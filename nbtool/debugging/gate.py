@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from asyncio import events
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
@@ -11,6 +12,7 @@ from nbtool.debugging.breakpoints import Breakpoint, Point, Spent
 from nbtool.debugging.kept import Kept
 from nbtool.debugging.stepping import Stepping
 from nbtool.debugging.stops import GO, Decision, Reason, Stop, Waiting
+from nbtool.errors import DebugError
 from nbtool.runtime import rehearsal
 from nbtool.runtime.door import run
 from nbtool.tracing.process import process_recorder
@@ -37,6 +39,25 @@ class Source(Protocol):
     async def served(self, span: Span, otherwise: Any) -> Any:
         """Return a step's output, or raise its error; `otherwise`: it has to run."""
         ...
+
+
+@dataclasses.dataclass(slots=True)
+class Again:
+    """Say how a step is run again.
+
+    Attributes:
+        func: What runs instead.
+        lm: The LM that it uses instead.
+        inputs: Inputs to replace, by name.
+        is_fresh: Whether nothing that it got before is served.
+        note: What a person should know.
+    """
+
+    func: Callable[..., Any] | None = None
+    lm: Any = None
+    inputs: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    is_fresh: bool = False
+    note: str = ""
 
 
 class ChainGate:
@@ -68,7 +89,7 @@ class ChainGate:
         self._waiting = Waiting()
         self._kept = Kept()
         self._open: dict[int, tuple[int | None, str]] = {}  # id: id of the parent, what it is
-        self._retries: dict[int, bool] = {}  # steps to run again when they fail; true: afresh
+        self._retries: dict[int, Again] = {}  # steps to run again when they fail
         self._root: Span | None = None
         self._is_stopping = False
         self._listeners: list[Callable[[], object]] = []
@@ -112,10 +133,13 @@ class ChainGate:
     def _end(self, root: Span) -> None:
         error = root.error
         if error is None:
-            self.ending = "finished"
+            self._over("finished")
         else:
             is_cancel = isinstance(error, asyncio.CancelledError | GeneratorExit)
-            self.ending = "stopped" if is_cancel else "failed"
+            self._over("stopped" if is_cancel else "failed")
+
+    def _over(self, ending: Ending) -> None:
+        self.ending = ending
         self._stepping.run_on()
         self._kept.clear()
         for stop in self._waiting.all():  # tasks that the chain has left behind
@@ -246,19 +270,27 @@ class ChainGate:
     async def _after_error(
         self, span: Span, fn: Callable[..., Awaitable[Any]], error: Exception
     ) -> Decision:
-        if span.id in self._retries:  # asked for while a step inside of this one waited
-            if not self._retries.pop(span.id):
-                self._kept.offer(span)
-            _note_attempt(span, error)
-            return Decision("retry")
         stop = self._stop_at(span, "failed", fn, error)
         _mark_met(error, span)
-        if stop is None:
+        again = self._retries.pop(span.id, None)  # asked for while a step inside of it waited
+        if again is not None:
+            stop = Stop(span, "failed", "error", fn, error=error)
+            try:
+                decision = self._prepared(stop, again)
+            except DebugError as refused:
+                stop.note = str(refused)
+                decision = await self._held(stop)
+        elif stop is not None:
+            decision = await self._held(stop)
+        else:
             return Decision("raise")
-        decision = await self._held(stop)
         if decision.verb != "raise":
             _note_attempt(span, error)
         return decision
+
+    def _prepared(self, stop: Stop, again: Again) -> Decision:
+        """Return what runs a step again; DebugError where that cannot be."""
+        raise NotImplementedError
 
     def _count(self, span: Span) -> None:
         usage = span.usage or {}

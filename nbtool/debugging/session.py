@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from nbtool.debugging import redefined
 from nbtool.debugging.edits import Inputs, checked_inputs, checked_output, mapping_of
-from nbtool.debugging.gate import ChainGate, Source
+from nbtool.debugging.gate import Again, ChainGate, Source
 from nbtool.debugging.stops import Decision, Place, Stop
 from nbtool.errors import DebugError
 from nbtool.runtime import cells, detaching
@@ -61,7 +61,8 @@ class Session(ChainGate, Generic[T]):
     def pause(self) -> None:
         """Stop every branch at its next boundary; an LM call in flight runs to its end."""
         with self._waiting.lock:
-            if self.ending is not None or (self.state == "paused" and not self.in_flight):
+            is_paused = self.state == "paused" and self._stepping.is_halting
+            if self.ending is not None or is_paused:
                 raise self._refusal("pause()")
             self._stepping.halt(is_step=False)
         self._changed()
@@ -116,6 +117,11 @@ class Session(ChainGate, Generic[T]):
         for stop in self.paused:
             stop.cancel()
 
+    def call_ended(self) -> None:
+        """Take note that the call is over: it may have been stopped before its first step."""
+        if self.ending is None:
+            self._over("stopped")
+
     # -- mending -------------------------------------------------------------------------------
 
     def retry(
@@ -146,58 +152,55 @@ class Session(ChainGate, Generic[T]):
             DebugError: No step can be retried now, or what is given does not fit; nothing was
                 changed.
         """
+        again = Again(func, lm, mapping_of(inputs or {}), is_fresh=fresh)
         with self._waiting.lock:
             stop = self._chosen("retry()", step, "failed", "after")
-            if at is not None:
-                return self._retry_above(stop, at, fresh=fresh, given=(func, lm, inputs))
-            given = mapping_of(inputs or {})
-            fn, note = self._renewed(stop, func, lm, given)
-            checked = checked_inputs(stop.span, fn, given) if given else None
-            self._set_inputs(stop.span, checked)
-            if fresh:
-                self._kept.withdraw(stop.span)
+            if at is None or at in (stop.span.id, stop.span.name):
+                self._release(stop, self._prepared(stop, again))
             else:
-                self._kept.offer(stop.span)
-            self._release(stop, Decision("retry", fn=fn))
+                self._retries[self._above(stop, at).id] = again
+                self._release(stop, Decision("raise"))
         self._changed()
-        return note
+        return again.note
 
-    def _renewed(
-        self, stop: Stop, func: Callable[..., Any] | None, lm: Any, given: dict[str, Any]
-    ) -> tuple[Callable[..., Any] | None, str]:
-        if func is not None:
-            return redefined.replaced(stop, func), ""
-        if lm is None:
-            return redefined.latest(stop)
-        if stop.span.kind == "lm":
-            return redefined.of_other_subject(stop, lm), ""
-        if stop.span.kind == "predict":
-            given["lm"] = lm
-            return redefined.latest(stop)
-        raise DebugError(
-            f"lm= is for steps of kind 'lm' or 'predict', not for {stop.span!r}.",
-            hint="Name the predictor around it: session.retry(at=..., lm=...) at its own failure.",
-        )
+    def _prepared(self, stop: Stop, again: Again) -> Decision:
+        span = stop.span
+        fn = self._renewed(stop, again)
+        if again.inputs:
+            self._set_inputs(span, checked_inputs(span, fn, again.inputs))
+        if again.is_fresh:
+            self._kept.withdraw(span)
+        else:
+            self._kept.offer(span)
+        return Decision("retry", fn=fn)
 
-    def _retry_above(
-        self, stop: Stop, at: int | str, *, fresh: bool, given: tuple[Any, ...]
-    ) -> str:
-        if stop.place != "failed" or any(value is not None for value in given):
+    def _renewed(self, stop: Stop, again: Again) -> Callable[..., Any] | None:
+        """Return the function to run."""
+        kind = stop.span.kind
+        if again.lm is not None and kind not in ("lm", "predict"):
             raise DebugError(
-                "at= only goes with a step that has failed, and alone.",
-                hint="Let the error go with raise_() and retry where it stops next.",
+                f"lm= is for steps of kind 'lm' or 'predict', not for {stop.span!r}.",
+                hint='Name the predictor: session.retry(at="Predict", lm=...).',
             )
+        if again.func is not None:
+            return redefined.replaced(stop, again.func)
+        if again.lm is not None and kind == "lm":
+            return redefined.of_other_subject(stop, again.lm)
+        if again.lm is not None:
+            again.inputs["lm"] = again.lm
+        fn, again.note = redefined.latest(stop)
+        return fn
+
+    def _above(self, stop: Stop, at: int | str) -> Span:
+        """Return the step around a failed one that is to run again."""
         above = next((s for s in stop.span.ancestors() if at in (s.id, s.name)), None)
-        if above is None:
+        if above is None or stop.place != "failed":
             names = [f"{s.name!r} ({s.id})" for s in stop.span.ancestors()]
             raise DebugError(
-                f"There is no step {at!r} around {stop.span!r}.",
+                f"There is no step {at!r} around {stop.span!r} that can fail with it.",
                 hint=f"Around it are {', '.join(names) or 'none'}.",
             )
-        self._retries[above.id] = fresh
-        self._release(stop, Decision("raise"))
-        self._changed()
-        return ""
+        return above
 
     def repeats(self, step: Chosen = None, *, at: int | str | None = None) -> dict[str, list[str]]:
         """Tell, before a retry, what of a step will run again and what is served.

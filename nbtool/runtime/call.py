@@ -102,6 +102,7 @@ class Call(ForgottenAwait, Driven[T]):
     def _ended(self, task: asyncio.Task[Outcome[T]]) -> None:
         if task.cancelled():
             self._cancelled = True
+            self._chain.close()  # it may not have begun
         else:
             self._outcome = task.result()
         self._release()
@@ -249,6 +250,11 @@ class Call(ForgottenAwait, Driven[T]):
     def done(self) -> bool:
         """Tell whether the call has ended, in whatever way."""
         return self._outcome is not None or self._cancelled
+
+    def when_done(self, then: Callable[[], object]) -> None:
+        """Call a function when a call that runs as a task of its own has ended."""
+        if self._task is not None:
+            self._task.add_done_callback(lambda _: then())
 
     def cancelled(self) -> bool:
         """Tell whether the call ended by cancellation."""

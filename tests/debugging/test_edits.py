@@ -9,7 +9,7 @@ import pytest
 
 import nbtool
 from nbtool.errors import DebugError
-from nbtool.testing import DummyLM, ScriptedServer
+from nbtool.testing import Answer, DummyLM, ScriptedServer
 
 
 async def double(x: int):
@@ -157,7 +157,7 @@ async def test_output_of_a_predictor_is_typed(predict):
     session = await at(predict.acall(question="How many?"), "predict")
 
     for output in ({"count": "many"}, {"other": 1}, {}):
-        with pytest.raises(DebugError, match="were refused|was refused|refused"):
+        with pytest.raises(DebugError, match="refused"):
             session.skip(output)
     session.skip({"count": "12"})
     assert (await session).count == 12
@@ -187,8 +187,11 @@ async def test_arguments_of_a_users_module_must_fit_its_function(agent):
 
 @pytest.mark.parametrize("place", ["before", "after"])
 async def test_paused_request_holds_no_slot_of_the_limit(place):
-    async with ScriptedServer() as server:
-        lm = nbtool.LM("openai/m", api_base=server.url, api_key="k", max_concurrency=1, cache=False)
+    async with ScriptedServer(default=Answer("x")) as server:
+        lm = nbtool.LM(
+            "openai/m", api_base=server.base_url, api_key="k", max_concurrency=1, cache=False
+        )
+        await lm.ready()
         session = await at(lm.acall("paused"), nbtool.Breakpoint(kind="lm", at=place))
 
         answered = await asyncio.wait_for(lm.acall("passing"), 20)
@@ -202,12 +205,13 @@ async def test_failed_request_that_waits_holds_no_slot_of_the_limit():
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    async with ScriptedServer() as server:
+    async with ScriptedServer(default=Answer("x")) as server:
         lm = nbtool.LM(
             "openai/m", api_base=url, api_key="k", max_concurrency=1, cache=False, num_retries=0
         )
+        await lm.ready()
         session = await at(lm.acall("paused"))
-        passing = asyncio.wait_for(lm.acall("passing", api_base=server.url), 20)
+        passing = asyncio.wait_for(lm.acall("passing", api_base=server.base_url), 20)
 
         assert (len(await passing), session.paused[0].place) == (1, "failed")
         session.skip("given up")
@@ -221,9 +225,7 @@ async def test_paused_step_in_a_worker_thread_holds_no_slot_of_the_thread_limit(
 
     with nbtool.context(async_max_workers=1):
         session = await at(Outer().acall(x=1), "double")
-        passing = await asyncio.wait_for(
-            nbtool.Tool(len, name="len", args={"obj": {}}).acall(obj="abc"), 5
-        )
+        passing = await asyncio.wait_for(nbtool.Tool(lambda: 3, name="three").acall(), 5)
 
         assert (passing, session.state) == (3, "paused")
         session.resume()

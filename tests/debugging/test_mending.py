@@ -262,23 +262,49 @@ class Refusing(nbtool.BaseLM):
         raise ValueError("no")
 
 
-@pytest.mark.parametrize("raised_first", [False, True], ids=["lm", "predictor"])
-async def test_another_lm_takes_over(raised_first):
+@pytest.mark.parametrize("at", [None, "Predict"])
+async def test_another_lm_takes_over(at):
     other = DummyLM([{"answer": "seen"}])
     predict = nbtool.Predict("question -> answer")
     session = nbtool.debug(predict.acall(question="q", lm=Refusing("refusing")))
     await session.wait_paused(5)
-    if raised_first:
-        session.pause()
-        session.raise_()
-        await session.wait_paused(5)
-    session.retry(lm=other)
-    if raised_first:
-        await session.wait_paused(5)
-        session.resume()
+    session.retry(at=at, lm=other)
 
     assert (await session).answer == "seen"
     assert len(other.history) == 1
+
+
+async def test_step_around_is_retried_as_it_is_defined_now(cells):
+    made = cells(
+        "class Outer(nbtool.Module):\n    def __init__(self, tool): self.tool = tool\n"
+        "    async def aforward(self): return await self.tool.acall(x=1)"
+    )
+
+    def fail(x):
+        raise KeyError(x)
+
+    session = nbtool.debug(made.Outer(nbtool.Tool(fail)).acall())
+    await session.wait_paused(5)
+    cells("class Outer(nbtool.Module):\n    async def aforward(self): return 'without'")
+    session.retry(at="Outer")
+
+    assert await session == "without"
+
+
+async def test_step_around_that_cannot_be_retried_as_asked_waits_there(failing, where):
+    class Outer(nbtool.Module):
+        async def aforward(self):
+            return await failing.acall(x=1)
+
+    session = nbtool.debug(Outer().acall())
+    await session.wait_paused(5)
+    session.retry(at="Outer", inputs={"other": 1})
+    (stop,) = await session.wait_paused(5)
+
+    assert (stop.place, stop.span.name) == ("failed", "Outer")
+    assert "unexpected keyword argument" in stop.note
+    session.skip("given up")
+    assert await session == "given up"
 
 
 async def test_retry_that_does_not_fit_changes_nothing(failing, where):

@@ -420,3 +420,13 @@ async def test_waiter_in_a_script_is_detached_and_the_chain_stays():
         await waiting
     session.resume()
     assert await session == 8
+
+
+async def test_chain_that_is_stopped_before_it_has_begun_leaves_no_warning():
+    session = debugged()
+    session.call.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await session
+    assert (session.call.cancelled(), session.state) == (True, "stopped")
+    assert await session.wait_paused(5) == []
