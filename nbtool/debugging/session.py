@@ -118,7 +118,7 @@ class Session(ChainGate, Generic[T]):
             stop.cancel()
 
     def call_ended(self) -> None:
-        """Take note that the call is over: it may have been stopped before its first step."""
+        """Take note that the call is over, maybe before its first step."""
         if self.ending is None:
             self._over("stopped")
 

@@ -14,8 +14,17 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from nbtool.errors import NbtoolError
+from nbtool.tracing.fingerprints import PROCESS_SALT, fingerprint, request_of
 from nbtool.tracing.scrub import known_secrets, scrub, scrub_text
-from nbtool.tracing.snapshot import Meter, Opaque, plain, short, snapshot
+from nbtool.tracing.snapshot import (
+    Meter,
+    Opaque,
+    ResultForm,
+    plain,
+    result_form,
+    short,
+    snapshot,
+)
 from nbtool.tracing.span import Kind, Span, Status, unix_time_s
 
 if TYPE_CHECKING:
@@ -154,6 +163,9 @@ class SpanRecord:
     _output: Any = dataclasses.field(default=None, repr=False)
     _attributes: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any], repr=False)
     _arrived: list[str] | None = dataclasses.field(default=None, repr=False)
+    _mark: str | None = dataclasses.field(default=None, repr=False)
+    _form: ResultForm = dataclasses.field(default="json", repr=False)
+    _was_scrubbed: bool = dataclasses.field(default=False, repr=False)
 
     @classmethod
     def opening(cls, span: Span) -> SpanRecord:
@@ -184,6 +196,7 @@ class SpanRecord:
         """Record what is known when the step has ended."""
         meter = Meter()
         self._output = snapshot(span.output, meter)
+        self._form = result_form(span.output, self._output) if span.kind == "tool" else "json"
         if span.attributes:
             self._attributes = snapshot(span.attributes, meter)
         if span.usage:
@@ -249,6 +262,27 @@ class SpanRecord:
         return scrub_text("".join(self._arrived or ()), secrets=secrets_in_use())
 
     @property
+    def mark(self) -> str:
+        """Fingerprint of what the step was asked, salted: equal for equal requests."""
+        request = "" if self._mark else request_of(self.kind, self.name, self._inputs)
+        return self._mark or fingerprint(request, PROCESS_SALT)
+
+    @property
+    def held_output(self) -> Any:
+        """What the step returned, JSON-like, *not* scrubbed, for this process alone."""
+        return plain(self._output)
+
+    @property
+    def form(self) -> ResultForm:
+        """What `output` is of a tool's result: itself, something made of it, or its repr."""
+        return self._form
+
+    @property
+    def was_scrubbed(self) -> bool:
+        """Whether a file that this was read from lacks secrets that were in the output."""
+        return self._was_scrubbed
+
+    @property
     def duration_s(self) -> float | None:
         """Seconds from opening to closing; None while it runs."""
         return None if self.end_s is None else self.end_s - self.start_s
@@ -274,6 +308,9 @@ class SpanRecord:
             "usage": self.usage,
             "cost_usd": self.cost_usd,
             "attributes": self.attributes,
+            "mark": self.mark,
+            "form": self._form if self._form != "json" else None,
+            "scrubbed": self._was_scrubbed or self.output != self.held_output or None,
         }
         return {
             name: value
@@ -300,6 +337,9 @@ class SpanRecord:
             _inputs=values.get("inputs", {}),
             _output=values.get("output"),
             _attributes=values.get("attributes", {}),
+            _mark=values.get("mark"),
+            _form=values.get("form", "json"),
+            _was_scrubbed=bool(values.get("scrubbed")),
         )
 
     def __repr__(self) -> str:
@@ -332,6 +372,7 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "usage": (dict,),
     "cost_usd": (int, float, NoneType),
     "attributes": (dict,),
+    "mark": (str, NoneType),
 }
 
 
@@ -342,9 +383,10 @@ def _check(values: dict[str, Any]) -> None:
         is_finite = not isinstance(value, float) or math.isfinite(value)
         if not isinstance(value, _JSON_TYPES[name]) or not is_finite:
             raise TypeError(f"{name!r} is {value!r}")
-    for name, allowed in (("kind", get_args(Kind)), ("status", get_args(Status))):
-        if values[name] not in allowed:
-            raise ValueError(f"{name!r} is {values[name]!r}, not one of {allowed}")
+    for name, allowed in (("kind", Kind), ("status", Status), ("form", ResultForm)):
+        value = values.get(name, "json") if name == "form" else values[name]
+        if value not in get_args(allowed):
+            raise ValueError(f"{name!r} is {value!r}, not one of {get_args(allowed)}")
     if not all(isinstance(count, int) for count in values.get("usage", {}).values()):
         raise TypeError(f"'usage' is {values['usage']!r}")
     error: dict[str, Any] = values.get("error") or {}

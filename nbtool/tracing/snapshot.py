@@ -17,7 +17,7 @@ import pathlib
 import uuid
 import weakref
 from sys import getsizeof
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from nbtool.tracing.scrub import without_last_word
 
@@ -220,6 +220,44 @@ def _cut(text: str) -> str:
     # Between words, because half of a secret would no longer be found as one.
     end = max(text.rfind(" ", 0, _SHOWN_CHARS), _SHOWN_CHARS - _WORD_CHARS)
     return f"{text[:end]}… ({len(text):,} characters)"
+
+
+ResultForm = Literal["json", "converted", "opaque"]
+"""What a snapshot in JSON is: the value itself; something made of it; or the text of an object."""
+
+
+def result_form(value: Any, form: Any) -> ResultForm:
+    """Tell what the JSON of a snapshot is to the value that it was taken of.
+
+    Args:
+        value: The value.
+        form: Its snapshot.
+    """
+    if _has_opaque(form):
+        return "opaque"
+    return "json" if _is_same(value, form) else "converted"
+
+
+def _has_opaque(form: Any) -> bool:
+    if isinstance(form, dict):
+        return any(map(_has_opaque, cast("dict[str, Any]", form).values()))
+    if isinstance(form, list):
+        return any(map(_has_opaque, cast("list[Any]", form)))
+    return isinstance(form, Opaque)
+
+
+def _is_same(value: Any, form: Any) -> bool:
+    if type(value) is not type(form):
+        return False
+    if type(form) is dict:
+        pairs = cast("dict[Any, Any]", form)
+        return len(value) == len(pairs) and all(
+            key in value and _is_same(value[key], item) for key, item in pairs.items()
+        )
+    if type(form) is list:
+        items = cast("list[Any]", form)
+        return len(value) == len(items) and all(map(_is_same, value, items))
+    return type(form) in _SCALARS or (type(form) is str and value == form)
 
 
 def plain(value: Any) -> Any:

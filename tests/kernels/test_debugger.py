@@ -180,7 +180,7 @@ def test_all_chains_of_a_detached_cell_live_on(page, group):
     page.kernel.interrupt()
     page.kernel.wait_for(cell.msg_id, timeout_s=10)
 
-    assert "Detached" in cell.traceback + cell.stderr
+    assert cell.error_name in {"Detached", "ExceptionGroup"}
     page.run(f"{MEND}\nfor each in nbtool.paused(): each.retry()")
     assert page.run("[await each for each in pair]") == (
         "[('seen', 'Rome is sunny'), ('seen', 'Oslo is sunny')]"
