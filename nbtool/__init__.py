@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nbtool.configuration import configure, context, settings
     from nbtool.debugging.attaching import breakpoint, debug, paused, sessions  # noqa: A004 - for chains
     from nbtool.debugging.breakpoints import Breakpoint
+    from nbtool.debugging.replaying import RecordedError, fork, replay
     from nbtool.debugging.session import Session
     from nbtool.errors import (
         AdapterParseError,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         MissingExtraError,
         NbtoolError,
         RecordingError,
+        ReplayMismatchError,
         SavingError,
         SettingsOwnershipError,
         SignatureError,
@@ -144,7 +146,9 @@ __all__ = [
     "Predict",
     "Prediction",
     "ReAct",
+    "RecordedError",
     "RecordingError",
+    "ReplayMismatchError",
     "SavingError",
     "Session",
     "SettingsOwnershipError",
@@ -169,6 +173,7 @@ __all__ = [
     "enable_nest_asyncio",
     "ensure_signature",
     "environment",
+    "fork",
     "infer_prefix",
     "inspect_history",
     "is_retryable_lm_error",
@@ -177,6 +182,7 @@ __all__ = [
     "load_ipython_extension",
     "make_signature",
     "paused",
+    "replay",
     "request_cache",
     "restore",
     "run",
@@ -204,6 +210,7 @@ _HOMES = {
     "nbtool.configuration": ("configure", "context", "settings"),
     "nbtool.debugging.attaching": ("breakpoint", "debug", "paused", "sessions"),
     "nbtool.debugging.breakpoints": ("Breakpoint",),
+    "nbtool.debugging.replaying": ("RecordedError", "fork", "replay"),
     "nbtool.debugging.session": ("Session",),
     "nbtool.errors": (
         "AdapterParseError",
@@ -226,6 +233,7 @@ _HOMES = {
         "MissingExtraError",
         "NbtoolError",
         "RecordingError",
+        "ReplayMismatchError",
         "SavingError",
         "SettingsOwnershipError",
         "SignatureError",

@@ -38,6 +38,7 @@
     ├── StateError                         also ValueError
     ├── SavingError                        also RuntimeError
     └── DebugError
+        └── ReplayMismatchError
 
 A message says what happened (values by ``repr``) and where; ``hint`` says what to do, and is
 part of ``str(error)``. ``code`` is stable and meant for programs. Names follow DSPy where DSPy
@@ -378,11 +379,16 @@ class DebugError(NbtoolError):
     code = "debug"
 
 
-MISUSE: tuple[type[Exception], ...] = (LoopError, ConfigurationError, SignatureError)
-"""Mistakes in the program: no language model can mend them, so none is asked to.
+class ReplayMismatchError(DebugError):
+    """Say that a step asks for what its recording does not have."""
 
-They are raised as they are, where other errors are observations or reasons to ask again.
-"""
+    code = "replay_mismatch"
+
+
+MISUSE: tuple[type[Exception], ...] = (
+    LoopError, ConfigurationError, SignatureError, ReplayMismatchError,
+)  # fmt: skip
+"""Mistakes that no language model can mend: they are raised, and never shown to one."""
 
 _SHOWN_CHARS = 600
 

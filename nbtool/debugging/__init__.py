@@ -7,6 +7,7 @@
     stops         one branch that waits, and what it is told
     edits         checks of what a person sets, by the step's own rules
     redefined     functions as the notebook defines them now
+    open_steps    what is under way
     kept          results of a run that are not to be paid for twice
     session       the gate with its states and verbs
     attaching     `debug`, `breakpoint`, `paused`

@@ -21,7 +21,7 @@ from nbtool.errors import NbtoolError
 from nbtool.runtime import detaching
 from nbtool.tracing.record import secrets_in_use
 from nbtool.tracing.scrub import scrub, scrub_text
-from nbtool.tracing.snapshot import Meter, Opaque, plain, snapshot
+from nbtool.tracing.snapshot import Meter, has_opaque, plain, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,16 +120,8 @@ def editable(session: Session[Any], step: int) -> Message:
     live = {"output": stop.span.output} if what == "output" else stop.span.inputs
     held = {name: snapshot(value, Meter()) for name, value in live.items()}
     shown: Message = scrub(plain(held), secrets=secrets_in_use())
-    fixed = [name for name in held if _has_object(held[name]) or shown[name] != plain(held[name])]
+    fixed = [name for name in held if has_opaque(held[name]) or shown[name] != plain(held[name])]
     return {"what": what, "values": shown, "fixed": fixed}
-
-
-def _has_object(form: Any) -> bool:
-    if isinstance(form, dict):
-        return any(map(_has_object, cast("Message", form).values()))
-    if isinstance(form, list):
-        return any(map(_has_object, cast("list[Any]", form)))
-    return isinstance(form, Opaque)
 
 
 _WHOLE: dict[str, Callable[[Session[Any]], object]] = {

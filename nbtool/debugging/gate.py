@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from nbtool.debugging.breakpoints import Breakpoint, Point, Spent
 from nbtool.debugging.kept import Kept
+from nbtool.debugging.open_steps import OpenSteps
 from nbtool.debugging.stepping import Stepping
 from nbtool.debugging.stops import GO, Decision, Reason, Stop, Waiting
 from nbtool.errors import DebugError
 from nbtool.runtime import rehearsal
 from nbtool.runtime.door import run
-from nbtool.tracing.process import process_recorder
-from nbtool.tracing.tree import subtree
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,11 +31,11 @@ _NOTHING: Any = object()
 class Source(Protocol):
     """Serve outputs of steps that then do not run: see `nbtool.debugging.replaying`."""
 
-    async def entered(self, span: Span) -> None:
+    async def entered(self, span: Span, fn: Callable[..., Any]) -> None:
         """Take note that a step begins; may replace its inputs."""
         ...
 
-    async def served(self, span: Span, otherwise: Any) -> Any:
+    async def served(self, span: Span, otherwise: Any, *, can_wait: bool) -> Any:
         """Return a step's output, or raise its error; `otherwise`: it has to run."""
         ...
 
@@ -88,7 +87,7 @@ class ChainGate:
         self._stepping = Stepping()
         self._waiting = Waiting()
         self._kept = Kept()
-        self._open: dict[int, tuple[int | None, str]] = {}  # id: id of the parent, what it is
+        self._open = OpenSteps()
         self._retries: dict[int, Again] = {}  # steps to run again when they fail
         self._root: Span | None = None
         self._is_stopping = False
@@ -104,22 +103,19 @@ class ChainGate:
     def take_up(self, root: Span) -> None:
         """Learn what is open of a call that runs already."""
         self._root = root
-        for record in subtree(process_recorder.records(), root.id):
-            if record.end_s is None:
-                self._open[record.id] = record.parent_id, f"{record.kind} {record.name}"
+        self._open.take_up(root)
 
     def opened(self, span: Span) -> None:
         """Take note that a step starts."""
-        parent = span.parent
-        self._open[span.id] = None if parent is None else parent.id, f"{span.kind} {span.name}"
-        if parent is None:
+        self._open.add(span)
+        if span.parent is None:
             self._root = span
         if self._stepping.is_halting:
             self._changed()
 
     def closed(self, span: Span) -> None:
         """Take note that a step has ended."""
-        self._open.pop(span.id, None)
+        self._open.discard(span)
         self._stepping.passes.pop(span.id, None)
         self._retries.pop(span.id, None)
         self._kept.withdraw(span)
@@ -169,10 +165,7 @@ class ChainGate:
     @property
     def in_flight(self) -> list[tuple[int, str]]:
         """Innermost steps that run and do not wait: id, and kind with name."""
-        still = list(self._open.items())
-        around = {parent for _, (parent, _) in still}
-        waiting = {stop.span.id for stop in self._waiting.all()}
-        return [(i, what) for i, (_, what) in still if i not in around and i not in waiting]
+        return self._open.innermost(without={stop.span.id for stop in self._waiting.all()})
 
     def listen(self, listener: Callable[[], object]) -> Callable[[], None]:
         """Call a quick function, without arguments, when the state may be another.
@@ -206,7 +199,7 @@ class ChainGate:
         if self._is_stopping:
             raise asyncio.CancelledError("stopped")
         if self._source is not None:
-            await self._source.entered(span)
+            await self._source.entered(span, fn)
         stop = self._stop_at(span, "before", fn)
         if stop is not None:
             decision = await self._held(stop)
@@ -231,12 +224,13 @@ class ChainGate:
         error: Exception | None,
     ) -> Any:
         __tracebackhide__ = True
+        is_first = True
         while True:
             try:
                 if error is not None:
                     raise error  # noqa: TRY301 - as if the step raised it here
                 if not has_run:
-                    span.output = await self._output_of(span, fn)
+                    span.output = await self._output_of(span, fn, is_first)
             except Exception as raised:
                 decision = await self._after_error(span, fn, raised)
                 if decision.verb in ("raise", "go"):
@@ -248,15 +242,19 @@ class ChainGate:
             if decision.verb != "retry":
                 return span.output
             fn, has_run, error = cast("Any", decision.fn) or fn, False, None
+            is_first = False
 
-    async def _output_of(self, span: Span, fn: Callable[..., Awaitable[Any]]) -> Any:
+    async def _output_of(
+        self, span: Span, fn: Callable[..., Awaitable[Any]], is_first: bool
+    ) -> Any:
         __tracebackhide__ = True
         earlier = self._kept.take(span)
         if earlier is not None:
             span.annotate(kept=True)
             return earlier.output
-        if self._source is not None:
-            output = await self._source.served(span, _NOTHING)
+        if self._source is not None and is_first:
+            can_wait = getattr(fn, "inline", None) is None
+            output = await self._source.served(span, _NOTHING, can_wait=can_wait)
             if output is not _NOTHING:
                 return output
         return await fn(**span.inputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast, get_type_hints
 
 import pydantic
 from pydantic_core import core_schema
@@ -198,6 +198,15 @@ class Tool(Step):
         """Refuse arguments that do not fit, for a debugger."""
         self._checked(inputs)
         return inputs
+
+    def __debug_decode__(self, value: Any) -> Any:
+        """Make a result of its recorded JSON, by what the function says that it returns."""
+        try:
+            returned = get_type_hints(self.func).get("return", Any)
+            adapter = adapter_of(returned)
+            return value if adapter is None else adapter.validate_python(value)
+        except Exception:  # noqa: BLE001 - whatever a user's annotations are: the JSON will do
+            return value
 
     def __debug_refresh__(self, look_up: Callable[[Callable[..., Any]], Any]) -> None:
         """Take up the function as it is defined now, with the arguments it has now."""

@@ -233,16 +233,17 @@ def result_form(value: Any, form: Any) -> ResultForm:
         value: The value.
         form: Its snapshot.
     """
-    if _has_opaque(form):
+    if has_opaque(form):
         return "opaque"
     return "json" if _is_same(value, form) else "converted"
 
 
-def _has_opaque(form: Any) -> bool:
+def has_opaque(form: Any) -> bool:
+    """Tell whether a snapshot stands for objects without a JSON form, anywhere in it."""
     if isinstance(form, dict):
-        return any(map(_has_opaque, cast("dict[str, Any]", form).values()))
+        return any(map(has_opaque, cast("dict[str, Any]", form).values()))
     if isinstance(form, list):
-        return any(map(_has_opaque, cast("list[Any]", form)))
+        return any(map(has_opaque, cast("list[Any]", form)))
     return isinstance(form, Opaque)
 
 
