@@ -27,11 +27,12 @@ class Match:
 
     Attributes:
         record: The step; None where there is none.
-        is_exact: Whether it was asked the same thing.
+        asked: Inputs of the step for which the recorded one was asked the same thing; None where
+            it was not.
     """
 
     record: SpanRecord | None
-    is_exact: bool = False
+    asked: dict[str, Any] | None = None
 
 
 class Recording:
@@ -53,6 +54,7 @@ class Recording:
             if record.parent_id in known:
                 self._children.setdefault(record.parent_id, []).append(record)
         self._exact: dict[int | None, dict[str, list[SpanRecord]]] = {}
+        self._salts = {salt_of(record.mark) for record in records}
         self._ordinals: dict[tuple[int | None, str, str], int] = {}
 
     def take(self, parent_id: int | None, span: Span) -> Match:
@@ -67,7 +69,7 @@ class Recording:
         unused = self._by_mark(parent_id)
         for mark in self._marks(parent_id, span):
             if unused.get(mark):
-                return Match(unused[mark].pop(0), is_exact=True)
+                return Match(unused[mark].pop(0), span.inputs)
         alike = [
             record
             for record in self._children.get(parent_id, ())
@@ -75,10 +77,12 @@ class Recording:
         ]
         return Match(alike[ordinal] if ordinal < len(alike) else None)
 
-    def is_same(self, record: SpanRecord, span: Span) -> bool:
-        """Tell whether a step is asked now what a recorded one was asked."""
+    def is_same(self, match: Match, span: Span) -> bool:
+        """Tell whether a step is asked now, after edits, what the recorded one was asked."""
+        if match.record is None or match.asked is span.inputs:
+            return match.record is not None
         request = request_of(span.kind, span.name, span.inputs)
-        return record.mark == fingerprint(request, salt_of(record.mark))
+        return match.record.mark == fingerprint(request, salt_of(match.record.mark))
 
     def _by_mark(self, parent_id: int | None) -> dict[str, list[SpanRecord]]:
         found = self._exact.get(parent_id)
@@ -89,9 +93,10 @@ class Recording:
         return found
 
     def _marks(self, parent_id: int | None, span: Span) -> set[str]:
-        salts = {salt_of(mark) for mark in self._by_mark(parent_id)}
+        if not self._by_mark(parent_id):
+            return set()
         request = request_of(span.kind, span.name, span.inputs)
-        return {fingerprint(request, salt) for salt in salts}
+        return {fingerprint(request, salt) for salt in self._salts}
 
 
 def difference(record: SpanRecord, span: Span, secrets: tuple[str, ...]) -> str:

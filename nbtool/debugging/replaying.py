@@ -119,17 +119,18 @@ class Replay:
             return otherwise if unset else checked_output(span, fork.output)
         if span.kind not in _SERVED:
             return otherwise
-        fault = self._fault(span, record)
+        fault = self._fault(span, match or Match(None))
         if fault:
             return self._mismatched(span, fault, otherwise)
         return await self._output_of(span, cast("SpanRecord", record), can_wait=can_wait)
 
-    def _fault(self, span: Span, record: SpanRecord | None) -> str:
+    def _fault(self, span: Span, match: Match) -> str:
+        record = match.record
         if record is None:
             return "it is not in the recording"
         if record.status not in ("ok", "error"):
             return f"the recording has no result of it: it was {record.status}"
-        if not self.recording.is_same(record, span):
+        if not self.recording.is_same(match, span):
             return f"it is asked another thing:\n{difference(record, span, secrets_in_use())}"
         if record.form == "opaque" and record.status == "ok":
             return f"its result has no JSON form ({record.output!r:.100})"
