@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nbtool.errors import LoopClosedError, LoopError, NestedLoopError, WrongLoopError
 from nbtool.runtime import cells, forking, interrupt, parked, rehearsal, threads
+from nbtool.runtime.driven import Driven
 from nbtool.runtime.outcome import Outcome, guarded
 from nbtool.runtime.waiters import Waiter
 
@@ -238,8 +239,15 @@ _left_behind: set[asyncio.Task[Any]] = set()
 def _close_unstarted(*awaitables: Any) -> None:
     """Drop what was cancelled before its first step, so that Python does not complain."""
     for each in awaitables:
-        if inspect.iscoroutine(each) and inspect.getcoroutinestate(each) == inspect.CORO_CREATED:
+        if _is_unstarted(each):
             each.close()
+
+
+def _is_unstarted(awaitable: Any) -> bool:
+    if isinstance(awaitable, Driven):
+        return True  # it leaves alone what somebody else has started
+    is_coroutine = inspect.iscoroutine(awaitable)
+    return is_coroutine and inspect.getcoroutinestate(awaitable) == inspect.CORO_CREATED
 
 
 def _state_of(task: asyncio.Task[Any]) -> str:

@@ -182,6 +182,19 @@ async def test_arguments_of_a_users_module_must_fit_its_function(agent):
     await session
 
 
+async def test_arguments_of_a_synchronous_module_must_fit_its_function():
+    class Sync(nbtool.Module):
+        def forward(self, x):
+            return x
+
+    session = await at(Sync().acall(x=1), "Sync")
+
+    with pytest.raises(DebugError, match="unexpected keyword argument"):
+        session.edit(inputs={"other": 1})
+    session.resume()
+    assert await session == 1
+
+
 # -- a paused step holds nothing -----------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from nbtool.errors import DebugError
 
 EXAMPLES = int(os.environ.get("NBTOOL_EXAMPLES", "200"))
 HANGS_S = 10.0
+MOST_ROUNDS = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,11 +149,15 @@ def retry(session, stop):
 async def finish(session):
     """Let the chain run to its end; each failure is retried."""
     session.breakpoints.clear()
-    while stops := await session.wait_paused(HANGS_S):
+    for _ in range(MOST_ROUNDS):
+        stops = await session.wait_paused(HANGS_S)
+        if not stops:
+            return
         with contextlib.suppress(DebugError):
             session.resume()
         for stop in stops:
             retry(session, stop)
+    raise AssertionError(f"{session} does not end: {session.paused}")
 
 
 async def driven(node, commands, breakpoints, stops_at=None):
