@@ -29,11 +29,16 @@ if TYPE_CHECKING:
     from nbtool.adapters.compact import CompactAdapter
     from nbtool.adapters.structured import JSONAdapter
     from nbtool.configuration import configure, context, settings
+    from nbtool.debugging.attaching import breakpoint, debug, paused, sessions  # noqa: A004 - for chains
+    from nbtool.debugging.breakpoints import Breakpoint
+    from nbtool.debugging.replaying import RecordedError, fork, replay
+    from nbtool.debugging.session import Session
     from nbtool.errors import (
         AdapterParseError,
         BudgetError,
         ConfigurationError,
         ContextWindowExceededError,
+        DebugError,
         LMAuthError,
         LMBillingError,
         LMConfigurationError,
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
         MissingExtraError,
         NbtoolError,
         RecordingError,
+        ReplayMismatchError,
         RowsError,
         SavingError,
         SettingsOwnershipError,
@@ -84,6 +90,7 @@ if TYPE_CHECKING:
     from nbtool.programs.scores import EvaluationResult
     from nbtool.programs.usage import track_usage
     from nbtool.runtime.call import Call
+    from nbtool.runtime.detaching import Detached
     from nbtool.runtime.door import run
     from nbtool.runtime.inflight import running, stop
     from nbtool.runtime.surroundings import environment
@@ -110,6 +117,7 @@ __all__ = [
     "AdapterParseError",
     "BaseCallback",
     "BaseLM",
+    "Breakpoint",
     "BudgetError",
     "Cache",
     "Call",
@@ -119,6 +127,8 @@ __all__ = [
     "Completions",
     "ConfigurationError",
     "ContextWindowExceededError",
+    "DebugError",
+    "Detached",
     "Evaluate",
     "EvaluationResult",
     "Example",
@@ -146,9 +156,12 @@ __all__ = [
     "Predict",
     "Prediction",
     "ReAct",
+    "RecordedError",
     "RecordingError",
+    "ReplayMismatchError",
     "RowsError",
     "SavingError",
+    "Session",
     "SettingsOwnershipError",
     "Signature",
     "SignatureError",
@@ -164,14 +177,17 @@ __all__ = [
     "aevaluate",
     "amap",
     "asyncify",
+    "breakpoint",
     "cache",
     "configure",
     "configure_cache",
     "context",
+    "debug",
     "enable_nest_asyncio",
     "ensure_signature",
     "environment",
     "evaluate",
+    "fork",
     "infer_prefix",
     "inspect_history",
     "is_retryable_lm_error",
@@ -179,10 +195,13 @@ __all__ = [
     "load",
     "load_ipython_extension",
     "make_signature",
+    "paused",
+    "replay",
     "request_cache",
     "restore",
     "run",
     "running",
+    "sessions",
     "settings",
     "show",
     "stop",
@@ -203,11 +222,16 @@ _HOMES = {
     "nbtool.adapters.compact": ("CompactAdapter",),
     "nbtool.adapters.structured": ("JSONAdapter",),
     "nbtool.configuration": ("configure", "context", "settings"),
+    "nbtool.debugging.attaching": ("breakpoint", "debug", "paused", "sessions"),
+    "nbtool.debugging.breakpoints": ("Breakpoint",),
+    "nbtool.debugging.replaying": ("RecordedError", "fork", "replay"),
+    "nbtool.debugging.session": ("Session",),
     "nbtool.errors": (
         "AdapterParseError",
         "BudgetError",
         "ConfigurationError",
         "ContextWindowExceededError",
+        "DebugError",
         "LMAuthError",
         "LMBillingError",
         "LMConfigurationError",
@@ -224,6 +248,7 @@ _HOMES = {
         "NbtoolError",
         "RecordingError",
         "RowsError",
+        "ReplayMismatchError",
         "SavingError",
         "SettingsOwnershipError",
         "SignatureError",
@@ -258,6 +283,7 @@ _HOMES = {
     "nbtool.programs.scores": ("EvaluationResult",),
     "nbtool.programs.usage": ("track_usage",),
     "nbtool.runtime.call": ("Call",),
+    "nbtool.runtime.detaching": ("Detached",),
     "nbtool.runtime.door": ("run",),
     "nbtool.runtime.inflight": ("running", "stop"),
     "nbtool.runtime.surroundings": ("environment",),

@@ -39,6 +39,7 @@
     ├── SavingError                        also RuntimeError
     ├── RowsError                          failures
     └── DebugError
+        └── ReplayMismatchError
 
 A message says what happened (values by ``repr``) and where; ``hint``, part of ``str(error)``, says
 what to do. ``code`` is stable and meant for programs. Names follow DSPy where DSPy has one, so that
@@ -74,8 +75,7 @@ class NbtoolError(Exception):
         return f"{self.message}\n  Hint: {self.hint}" if self.hint else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Keyword-only fields do not fit the default protocol, which calls cls(*args).
-        return (_rebuild, (type(self), self.args, self.__dict__.copy()))
+        return (_rebuild, (type(self), self.args, self.__dict__.copy()))  # as `cls(*args)` cannot
 
 
 def _rebuild(cls: type[NbtoolError], args: tuple[Any, ...], state: dict[str, Any]) -> NbtoolError:
@@ -385,16 +385,16 @@ class DebugError(NbtoolError):
     code = "debug"
 
 
-MISUSE: tuple[type[Exception], ...] = (LoopError, ConfigurationError, SignatureError)
-"""Mistakes in the program: no language model can mend them, so none is asked to.
+class ReplayMismatchError(DebugError):
+    """Say that a step asks for what its recording does not have."""
 
-They are raised as they are, where other errors are observations or reasons to ask again.
-"""
-
-_SHOWN_CHARS = 600
+    code = "replay_mismatch"
 
 
-def _shortened(text: str) -> str:
+MISUSE = (LoopError, ConfigurationError, SignatureError, ReplayMismatchError)
+"""Mistakes that no language model can mend: they are raised, and never shown to one."""
+
+
+def _shortened(text: str, most: int = 600) -> str:
     shown = repr(text)
-    is_short = len(shown) <= _SHOWN_CHARS
-    return shown if is_short else f"{shown[:_SHOWN_CHARS]}… ({len(text):,} characters in all)"
+    return shown if len(shown) <= most else f"{shown[:most]}… ({len(text):,} characters in all)"

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from nbtool.errors import LMConfigurationError, LMServerError
-from nbtool.lm import history
+from nbtool.lm import edited, history
 from nbtool.lm.responses import (
     Output,
     cost_of,
@@ -271,6 +271,15 @@ class BaseLM(Step):
     def inspect_history(self, n: int = 1, file: TextIO | None = None) -> None:
         """Print the latest `n` requests of this LM and their answers."""
         history.show(self.history, n, file)
+
+    def __debug_inputs__(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse messages that are none, for a debugger."""
+        edited.check_messages(inputs.get("prompt"), inputs.get("messages"))
+        return inputs
+
+    def __debug_output__(self, value: Any, before: Any) -> list[Output]:
+        """Make outputs of what a debugger sets: a text, or one output per choice."""
+        return edited.outputs_of_edit(value)
 
     def __trace_value__(self) -> str:
         """Show only the model's name in traces."""

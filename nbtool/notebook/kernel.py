@@ -49,12 +49,17 @@ def activate(shell: Any) -> None:
         )
     )
     ownership.allow_where(_is_users_own_code)
+    shell.events.register("pre_run_cell", _enter_cell)
     loop = _loop_of(kernel)
     if loop is not None:
         adapter.install(loop)
         _wake_on_signals(loop)
         screens.install(shell, loop)
         magics.install(shell)
+
+
+def _enter_cell(*_: object) -> None:  # IPython may pass what it knows of the cell
+    cells.enter_cell()
 
 
 def _is_users_own_code() -> bool:
@@ -92,6 +97,8 @@ def restore() -> None:
     if shell is not None:
         _watch_idle(shell.kernel, busy=False)
         outputs.release(shell)
+        with contextlib.suppress(ValueError):  # it is not there
+            shell.events.unregister("pre_run_cell", _enter_cell)
         screens.uninstall(shell)
         magics.uninstall(shell)
     ownership.allow_no_more(_is_users_own_code)

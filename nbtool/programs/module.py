@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from nbtool.errors import LMConfigurationError, StateError
 from nbtool.lm import history
 from nbtool.programs import (
+    edited,
     saving,
     usage,  # noqa: F401 # pyright: ignore[reportUnusedImport] - predictions know their tokens
     walk,
@@ -163,6 +164,10 @@ class Module(Batched, Step, metaclass=_ModuleMeta):
                 hint="Read `predictor.lm` of the one you mean; see `named_predictors()`.",
             )
         return next(iter(found.values()), None)
+
+    def __debug_output__(self, value: Any, before: Any) -> Any:
+        """Make an output of what a debugger sets."""
+        return edited.returned(value, before)
 
     # -- copies --------------------------------------------------------------------------------
 

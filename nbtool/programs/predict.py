@@ -13,7 +13,7 @@ from nbtool.adapters.compact import CompactAdapter
 from nbtool.configuration import settings
 from nbtool.errors import InputError, LMConfigurationError, LMNotConfiguredError
 from nbtool.lm.base import BaseLM
-from nbtool.programs import states
+from nbtool.programs import edited, states
 from nbtool.programs.code import note_code
 from nbtool.programs.example import Example
 from nbtool.programs.module import Module
@@ -195,6 +195,19 @@ class Predict(Module):
         """Take over what `dump_state` returned, here or in DSPy; see `Module.load_state`."""
         states.read(self, state, allow_unsafe_lm_state=allow_unsafe_lm_state).put_into(self)
         return self
+
+    def __debug_inputs__(self, inputs: Fields) -> Fields:
+        """Refuse inputs that do not fit the signature, for a debugger."""
+        asked: str | type[Signature] = inputs.get("signature", self.signature)
+        fields = {name: value for name, value in inputs.items() if name not in _PRIVILEGED}
+        if _is_predicted_output(fields.get("prediction")):
+            del fields["prediction"]
+        edited.checked_inputs(ensure_signature(asked), fields)
+        return inputs
+
+    def __debug_output__(self, value: Any, before: Any) -> Any:
+        """Make an output of what a debugger sets."""
+        return edited.predicted(self.signature, value, before)
 
     def update_config(self, **config: Any) -> None:
         """Add options of every request."""

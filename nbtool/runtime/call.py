@@ -25,6 +25,7 @@ from nbtool.runtime import cells, forking, inflight, interrupt
 from nbtool.runtime.driven import Driven
 from nbtool.runtime.forgotten import ForgottenAwait
 from nbtool.runtime.outcome import Outcome, guarded, users_frames
+from nbtool.runtime.waiters import Waiter
 from nbtool.tracing.boundary import current_span, traced
 from nbtool.tracing.process import process_recorder
 from nbtool.tracing.tree import Trace, subtree
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
     from collections.abc import Set as AbstractSet
 
-    from nbtool.tracing.span import Kind, Span
+    from nbtool.tracing.span import Kind, Run, Span
 
 T = TypeVar("T")
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -52,17 +53,19 @@ class Call(ForgottenAwait, Driven[T]):
         name: Whose call it is.
         cell: What the cell that made it is called; empty elsewhere.
         span: The step that it opened; None before it has started.
+        prepare: Called with its run before the first step.
     """
 
     # Defaults stand in the class: inside programs a call must cost what a coroutine costs.
     cell: str = ""
     span: Span | None = None
+    prepare: Callable[[Run], object] | None = None
     _task: asyncio.Task[Outcome[T]] | None = None
     _driver: asyncio.Task[Any] | None = None  # awaits a chain that has no task of its own
     _outcome: Outcome[T] | None = None
     _cancelled: bool = False
     _started_s: float | None = None
-    _waiters: AbstractSet[asyncio.Future[None]] = frozenset()  # replaced, never changed
+    _waiters: AbstractSet[Waiter] = frozenset()  # replaced, never changed
     _was_seen: bool = False
     _was_copied: bool = False
     _chain: Coroutine[Any, Any, T]
@@ -99,6 +102,7 @@ class Call(ForgottenAwait, Driven[T]):
     def _ended(self, task: asyncio.Task[Outcome[T]]) -> None:
         if task.cancelled():
             self._cancelled = True
+            self._chain.close()  # it may not have begun
         else:
             self._outcome = task.result()
         self._release()
@@ -106,11 +110,7 @@ class Call(ForgottenAwait, Driven[T]):
     def _release(self) -> None:
         inflight.discard(self)
         for waiter in self._waiters:
-            loop = waiter.get_loop()
-            if loop is events._get_running_loop():  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - raises nothing where there is none
-                _wake(waiter)
-            elif not loop.is_closed():
-                loop.call_soon_threadsafe(_wake, waiter)
+            waiter.settle()
 
     # -- waiting -------------------------------------------------------------------------------
 
@@ -120,6 +120,10 @@ class Call(ForgottenAwait, Driven[T]):
 
     def _coroutine(self) -> Coroutine[Any, Any, T]:
         if self._started_s is None and not self._cancelled:
+            if cells.in_kernel() and current_span() is None:
+                # Not in the task of the cell that waits: the cell can then end before the chain.
+                self.start(asyncio.get_running_loop())
+                return self._join(takes_along=True)
             self._begin()
             return self._drive()
         return self._join(takes_along=True)
@@ -128,8 +132,7 @@ class Call(ForgottenAwait, Driven[T]):
         """Run the chain inside the awaiting task, as a coroutine does."""
         self._driver = asyncio.current_task()
         try:
-            is_root = cells.in_kernel() and current_span() is None
-            value = await (self._watched() if is_root else self._chain)
+            value = await self._chain
         except asyncio.CancelledError:
             self._cancelled = True
             raise
@@ -146,20 +149,6 @@ class Call(ForgottenAwait, Driven[T]):
             self._was_seen = True  # by whoever awaited it
             self._release()
 
-    async def _watched(self) -> T:
-        """Await the chain; an interrupt of the cell that waits ends it, also where it blocks."""
-        task = asyncio.current_task()
-        wait = interrupt.Wait(asyncio.get_running_loop(), task.cancel if task else bool, True)
-        try:
-            with wait:
-                return await self._chain
-        except asyncio.CancelledError:
-            if wait.hits:
-                raise interrupt.InterruptedWait(f"{self.name} was cancelled.") from None
-            raise interrupt.Stopped(f"{self.name} was cancelled.") from None
-        except SystemExit as error:
-            raise interrupt.as_task_may_raise(error) from None
-
     async def _join(self, *, takes_along: bool) -> T:
         """Wait on a future of one's own until the chain has ended."""
         __tracebackhide__ = True  # IPython and pytest leave such frames out
@@ -169,11 +158,11 @@ class Call(ForgottenAwait, Driven[T]):
         if task is not None and forking.stands_still(task.get_loop()):
             raise forking.refused(self)
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(loop, self if takes_along else None)
+        waiter = Waiter(loop, self if takes_along else None)
         self._waiters = {*self._waiters, waiter}
         if self.done():  # it ended meanwhile in another thread, which did not see this waiter
-            _wake(waiter)
-        wait = interrupt.Wait(loop, waiter.cancel)
+            waiter.settle()
+        wait = interrupt.Wait(loop, waiter.cancel, release=waiter.settle, call=self)
         try:
             with wait:
                 await waiter
@@ -194,10 +183,18 @@ class Call(ForgottenAwait, Driven[T]):
         if self._waiters == {waiter}:
             self.cancel()
 
+    def detach(self, error: Exception) -> int:
+        """End all waits for the call with an error; the chain goes on.
+
+        Returns:
+            How many there were.
+        """
+        return sum(waiter.settle(error) for waiter in self._waiters)
+
     async def _clean_up(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let a cancelled chain clean up, as long as that does not take long."""
         if not self.done():
-            waiter = _Waiter(loop, None)
+            waiter = Waiter(loop, None)
             self._waiters = {*self._waiters, waiter}
             await asyncio.wait([waiter], timeout=_LAST_WORDS_S)
             self._waiters = self._waiters - {waiter}
@@ -253,6 +250,11 @@ class Call(ForgottenAwait, Driven[T]):
     def done(self) -> bool:
         """Tell whether the call has ended, in whatever way."""
         return self._outcome is not None or self._cancelled
+
+    def when_done(self, then: Callable[[], object]) -> None:
+        """Call a function when a call that runs as a task of its own has ended."""
+        if self._task is not None:
+            self._task.add_done_callback(lambda _: then())
 
     def cancelled(self) -> bool:
         """Tell whether the call ended by cancellation."""
@@ -328,30 +330,6 @@ class Call(ForgottenAwait, Driven[T]):
         outcome.start.run(print, note, file=sys.stderr)  # so that it lands below its own cell
 
 
-class _Waiter(asyncio.Future[None]):
-    """Wait for a call; the last waiter that is cancelled takes the chain with it.
-
-    Args:
-        loop: The waiter's loop.
-        call: The call that is taken along; None where it is left alone.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, call: Call[Any] | None) -> None:
-        super().__init__(loop=loop)
-        self._call = call
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        """Cancel the waiter, and the chain at once: one turn of the loop can be long."""
-        if self._call is not None and not self.done():
-            self._call.end_for(self)
-        return super().cancel(msg=msg)
-
-
-def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
-
-
 def call_of(
     kind: Kind,
     name: str,
@@ -359,6 +337,7 @@ def call_of(
     inputs: dict[str, Any],
     *,
     subject: object = None,
+    starts: bool = True,
 ) -> Call[T]:
     """Make a call of a step, started at once where a cell's code makes it.
 
@@ -368,10 +347,11 @@ def call_of(
         fn: The step itself, called as ``fn(**inputs)``.
         inputs: Its arguments by name.
         subject: The object whose step it is.
+        starts: False: it does not start by itself in a cell either.
     """
     call: Call[T] = Call(name)
     call.carry(traced(kind, name, fn, inputs, subject=subject, call=weakref.ref(call)))
-    if cells.in_kernel() and current_span() is None:
+    if starts and cells.in_kernel() and current_span() is None:
         loop = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in `_release`
         cell = cells.calling_cell() if loop is not None else None
         if loop is not None and cell is not None:

@@ -7,12 +7,12 @@ script or a service nobody does, and every question is answered with no.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import dataclasses
 import inspect
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import contextvars
     from collections.abc import Callable
     from types import FrameType
 
@@ -73,6 +73,28 @@ def keep_output(context: contextvars.Context) -> None:
     """Let what runs in a Context keep the cell that runs now for its output."""
     if _shell is not None:
         _shell.keep_output(context)
+
+
+# Which cell the calling code descends from, and which one runs; tasks inherit the first.
+_descent: contextvars.ContextVar[object] = contextvars.ContextVar("nbtool_cell", default=None)
+_running: object = None
+
+
+def enter_cell() -> None:
+    """Take note, in its own Context, that a cell begins."""
+    global _running  # noqa: PLW0603 - one cell runs at a time
+    _running = object()
+    _descent.set(_running)
+
+
+def descent() -> object:
+    """Return what stands for the cell from which the calling code descends."""
+    return _descent.get()
+
+
+def running_cell() -> object:
+    """Return what stands for the cell that runs, or ran last."""
+    return _running
 
 
 def calling_cell() -> str | None:

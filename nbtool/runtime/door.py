@@ -23,8 +23,10 @@ from asyncio import events
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nbtool.errors import LoopClosedError, LoopError, NestedLoopError, WrongLoopError
-from nbtool.runtime import forking, interrupt, parked, rehearsal, threads
+from nbtool.runtime import cells, forking, interrupt, parked, rehearsal, threads
+from nbtool.runtime.driven import Driven
 from nbtool.runtime.outcome import Outcome, guarded
+from nbtool.runtime.waiters import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
@@ -180,11 +182,15 @@ def _wait_parked(
     __tracebackhide__ = True
     task = loop.create_task(guarded(awaitable, timeout_s))
     struck: BaseException | None = None
-    with interrupt.Wait(loop, task.cancel) as wait:
+    waiter = _DoorWaiter(task) if cells.in_kernel() else None
+    release = waiter.settle if waiter is not None else None
+    with interrupt.Wait(loop, task.cancel, release=release) as wait:
         try:
-            parked.park_until(loop, task, frame)
+            parked.park_until(loop, waiter or task, frame)
         except (KeyboardInterrupt, SystemExit) as error:  # raised by some handle of the loop
             struck = error
+        if waiter is not None and waiter.left_with is not None:
+            raise waiter.left_with
         if not task.done():
             task.cancel()
             last_words = loop.create_task(_ended_or_late(task))
@@ -202,11 +208,46 @@ def _wait_parked(
     return outcome.unwrap()
 
 
+class _DoorWaiter(Waiter):
+    """Wait for a task in the door, so that the wait can end and leave the task alone."""
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        super().__init__(task.get_loop(), None)
+        self._task = task
+        self.left_with: Exception | None = None
+        task.add_done_callback(self._ended)
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Cancel the task; the wait ends when that has ended."""
+        return self._task.cancel(msg=msg)
+
+    def _ended(self, _: asyncio.Task[Any]) -> None:
+        _left_behind.discard(self._task)
+        self.settle()
+
+    def _settle(self, error: Exception | None) -> None:
+        if error is not None and not self.done():
+            self.left_with = error
+            _left_behind.add(self._task)  # a loop holds its tasks weakly
+        if not self.done():
+            self.set_result(None)
+
+
+_left_behind: set[asyncio.Task[Any]] = set()
+
+
 def _close_unstarted(*awaitables: Any) -> None:
     """Drop what was cancelled before its first step, so that Python does not complain."""
     for each in awaitables:
-        if inspect.iscoroutine(each) and inspect.getcoroutinestate(each) == inspect.CORO_CREATED:
+        if _is_unstarted(each):
             each.close()
+
+
+def _is_unstarted(awaitable: Any) -> bool:
+    if isinstance(awaitable, Driven):
+        return True  # it leaves alone what somebody else has started
+    is_coroutine = inspect.iscoroutine(awaitable)
+    return is_coroutine and inspect.getcoroutinestate(awaitable) == inspect.CORO_CREATED
 
 
 def _state_of(task: asyncio.Task[Any]) -> str:

@@ -44,6 +44,9 @@ class Driven(collections.abc.Coroutine[Any, Any, T], Generic[T]):
         error = kind if value is None else value
         if traceback is not None:
             error = error.with_traceback(traceback)
+        if not self._iterators or _driver() not in self._iterators:
+            self._abandon()  # the task is cancelled before its first step
+            raise error
         return self._iterator().throw(error)
 
     def close(self) -> None:

@@ -98,22 +98,31 @@ class Wait:
         cancel: Cancels what is waited for; called on that loop.
         passes_on: Whether the handler that was there before shall act instead: a kernel's own one
             ends the ``await`` of a cell.
+        release: Ends the wait with an error, and leaves the chain alone; None: it cannot be.
+        call: The call that is waited for; None for whatever else.
 
     Attributes:
+        cell: Stands for the cell that the waiting code descends from.
         is_cells: Whether a cell itself waits, and no task of it.
         hits: How many interrupts have struck since the cell began to wait.
     """
 
     # No generator makes this a context manager, for each synchronous call in a cell is one.
-    __slots__ = ("_serving", "cancel", "hits", "is_cells", "loop", "passes_on")
+    __slots__ = (
+        "_serving", "call", "cancel", "cell", "hits", "is_cells", "loop", "passes_on", "release",
+    )  # fmt: skip
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         cancel: Callable[[], object],
         passes_on: bool = False,
+        release: Callable[[Exception], object] | None = None,
+        call: object = None,
     ) -> None:
         self.loop, self.cancel, self.passes_on = loop, cancel, passes_on
+        self.release, self.call = release, call
+        self.cell: object = None
         self.is_cells = False
         self.hits = 0
         self._serving: contextlib.AbstractContextManager[None] | None = None
@@ -122,6 +131,7 @@ class Wait:
         if not cells.in_kernel() or not _is_main_thread() or current_span() is not None:
             return self
         self.is_cells = cells.is_below()
+        self.cell = cells.descent()
         _install()
         _waits.append(self)
         self._serving = cells.waiting()
@@ -139,7 +149,23 @@ class Wait:
 
 _waits: list[Wait] = []
 _previous: Any = None
+_instead: Callable[[], bool] = bool
 forking.in_child(_waits.clear)
+
+
+def waits() -> list[Wait]:
+    """Return the waits outside of any chain, the oldest first."""
+    return list(_waits)
+
+
+def ask_first(instead: Callable[[], bool]) -> None:
+    """Let somebody else take an interrupt that would cancel what the cell waits for.
+
+    Args:
+        instead: Called in the signal handler; returns whether it has taken it.
+    """
+    global _instead  # noqa: PLW0603 - there is one handler a process
+    _instead = instead
 
 
 def _is_main_thread() -> bool:
@@ -182,6 +208,8 @@ def _on_sigint(number: int, frame: FrameType | None) -> None:
         if not of_cell:
             _pass_on(number, frame)
         raise KeyboardInterrupt
+    if _instead():
+        return
     if any(wait.hits > 1 for wait in of_cell) and parked.is_stepping(frame):
         raise KeyboardInterrupt  # it goes to the oldest parked caller, not to the kernel's loop
     _end_waits(of_cell)

@@ -74,6 +74,12 @@ class Step:
         fn, inputs = bound(self.aforward, args, kwargs, like=described)
         return call_of(self.span_kind, self.span_name, fn, inputs, subject=self)
 
+    def __debug_inputs__(self, inputs: Inputs) -> Inputs:
+        """Refuse inputs that its logic does not take, for a debugger."""
+        described = self.aforward if _is_own(self, "aforward") else self.forward
+        inspect.signature(described).bind(**inputs)
+        return inputs
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Do the step's work synchronously; by default, wait for ``aforward``."""
         return run(self.aforward(*args, **kwargs))

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from nbtool.testing.answers import Answer, Drop, Failure, Hang
     from nbtool.testing.dummy import DummyLM
     from nbtool.testing.kernel import Kernel
+    from nbtool.testing.recordings import replayed
     from nbtool.testing.server import ScriptedServer
 
-__all__ = ["Answer", "Drop", "DummyLM", "Failure", "Hang", "Kernel", "ScriptedServer"]
+__all__ = ["Answer", "Drop", "DummyLM", "Failure", "Hang", "Kernel", "ScriptedServer", "replayed"]
 
 _HOMES = {
     "Answer": "nbtool.testing.answers",
@@ -24,6 +25,7 @@ _HOMES = {
     "Hang": "nbtool.testing.answers",
     "Kernel": "nbtool.testing.kernel",
     "ScriptedServer": "nbtool.testing.server",
+    "replayed": "nbtool.testing.recordings",
 }
 
 

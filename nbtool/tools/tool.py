@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast, get_type_hints
 
 import pydantic
 from pydantic_core import core_schema
@@ -193,6 +193,34 @@ class Tool(Step):
             f"{what} (tool {self.name!r})",
             hint=f"{self.name!r} takes {_written(self.args)}.",
         )
+
+    def __debug_inputs__(self, inputs: Inputs) -> Inputs:
+        """Refuse arguments that do not fit, for a debugger."""
+        self._checked(inputs)
+        return inputs
+
+    def __debug_decode__(self, value: Any) -> Any:
+        """Make a result of its recorded JSON, by what the function says that it returns."""
+        try:
+            returned = get_type_hints(self.func).get("return", Any)
+            adapter = adapter_of(returned)
+            return value if adapter is None else adapter.validate_python(value)
+        except Exception:  # noqa: BLE001 - whatever a user's annotations are: the JSON will do
+            return value
+
+    def __debug_refresh__(self, look_up: Callable[[Callable[..., Any]], Any]) -> None:
+        """Take up the function as it is defined now, with the arguments it has now."""
+        found = look_up(self.func)
+        func = found.func if isinstance(found, Tool) else found
+        if func is self.func:
+            return
+        schemas, types, self.has_kwargs = argument_schemas(func)
+        if not self._given_schemas:
+            told = {n: s["description"] for n, s in self.args.items() if "description" in s}
+            for name in schemas.keys() & told.keys():
+                schemas[name] = {"description": told[name], **schemas[name]}
+            self.args = schemas
+        self.func, self.arg_types = func, types
 
     def format(self) -> str:
         """Describe the tool to a model, in one line; as ``str(tool)``."""

@@ -44,6 +44,42 @@ class Instrument(Protocol):
         ...
 
 
+class Gate(Protocol):
+    """Stand at every boundary of one root call: hold, edit, skip, run again.
+
+    There is at most one for a call: `nbtool.debugging` has it. It decides and does not watch.
+    """
+
+    async def around(self, span: Span, fn: Callable[..., Awaitable[Any]]) -> Any:
+        """Run a step that has just opened.
+
+        Args:
+            span: The step; its inputs may be replaced.
+            fn: The step itself, called as ``fn(**span.inputs)``. Where it has an attribute
+                ``inline``, that is a synchronous function which must run on this very stack, and
+                whoever waits goes through the door.
+
+        Returns:
+            The step's output.
+        """
+        ...
+
+    async def leaving(
+        self, span: Span, fn: Callable[..., Awaitable[Any]], error: Exception | None
+    ) -> Any:
+        """End a step that has run before this gate came.
+
+        Args:
+            span: The step, with its output.
+            fn: As for `around`.
+            error: What it has raised, if it failed.
+
+        Returns:
+            The step's output.
+        """
+        ...
+
+
 _current: ContextVar[Span | None] = ContextVar("nbtool_span", default=None)
 _scoped: ContextVar[tuple[Instrument, ...]] = ContextVar("nbtool_instruments", default=())
 _process_wide: tuple[Instrument, ...] = ()
@@ -98,9 +134,15 @@ def watching(instrument: Instrument) -> Generator[None]:
 
 
 class Announced(Protocol):
-    """Learn which span a call opened."""
+    """Learn which span a call opened.
+
+    Attributes:
+        span: The span.
+        prepare: Called with the run of a root call before its first step; None for nothing.
+    """
 
     span: Span | None
+    prepare: Callable[[Run], object] | None
 
 
 async def traced(
@@ -136,17 +178,17 @@ async def traced(
         run = parent.run
     else:
         scoped = _scoped.get()
-        if not scoped and not _process_wide and subject is None:
+        if not scoped and not _process_wide and subject is None and call is None:
             return await fn(**inputs)
         run = Run(scoped)
     span = Span(run, parent, kind, name, inputs, subject)
-    if call is not None and (announced := call()) is not None:
-        announced.span = span
+    if call is not None:
+        _announce(call, span)
     token = _current.set(span)
     try:
         if _process_wide or run.instruments:  # inside: Ctrl-C in a watcher must close the step
             _tell_opened(span)
-        output = span.output = await fn(**inputs)
+        output = span.output = await _stepped(span, fn)
     except KeyboardInterrupt as error:
         span.error = error
         raise CancelledError(_INTERRUPTED) from error
@@ -163,6 +205,35 @@ async def traced(
             pass
         if _process_wide or run.instruments:
             _tell_closed(span)
+
+
+async def _stepped(span: Span, fn: Callable[..., Awaitable[T]]) -> T:
+    """Run a step, past the gate where there is one."""
+    __tracebackhide__ = True
+    gate = span.run.gate
+    if gate is not None:
+        return await gate.around(span, fn)
+    try:
+        output = await fn(**span.inputs)
+    except Exception as error:
+        gate = span.run.gate  # it may have come while the step ran
+        if gate is None:
+            raise
+        return await gate.leaving(span, fn, error)
+    gate = span.run.gate
+    if gate is None:
+        return output
+    span.output = output
+    return await gate.leaving(span, fn, None)
+
+
+def _announce(call: weakref.ref[Announced], span: Span) -> None:
+    announced = call()
+    if announced is None:
+        return
+    announced.span = span
+    if span.parent is None and announced.prepare is not None:
+        announced.prepare(span.run)
 
 
 def traced_inline(
@@ -190,11 +261,7 @@ def traced_inline(
     """
     __tracebackhide__ = True  # IPython and pytest leave such frames out
 
-    async def body(**given: Any) -> T:
-        __tracebackhide__ = True
-        return fn(**given)
-
-    step = traced(kind, name, body, inputs, subject=subject)
+    step = traced(kind, name, without_waiting(fn), inputs, subject=subject)
     try:
         step.send(None)
     except StopIteration as end:
@@ -208,6 +275,17 @@ def traced_inline(
         f"The synchronous step {name!r} would have to wait.",
         hint="Call its asynchronous form and await it.",
     )
+
+
+def without_waiting(fn: Callable[..., T]) -> Callable[..., Awaitable[T]]:
+    """Give a synchronous function the form of a step's; see `Gate.around`."""
+
+    async def body(**given: Any) -> T:
+        __tracebackhide__ = True
+        return fn(**given)
+
+    body.inline = fn  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess] - for a gate
+    return body
 
 
 def _tell_opened(span: Span) -> None:

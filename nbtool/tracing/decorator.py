@@ -71,9 +71,7 @@ def _wrap(function: Callable[..., Any], *, name: str | None) -> Callable[..., An
     def bind(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         return dict(signature.bind(*args, **kwargs).arguments)
 
-    def call(**inputs: Any) -> Any:
-        bound = inspect.BoundArguments(signature, cast("Any", inputs))
-        return function(*bound.args, **bound.kwargs)
+    call = _caller(function, signature)
 
     if inspect.iscoroutinefunction(function):
 
@@ -81,10 +79,28 @@ def _wrap(function: Callable[..., Any], *, name: str | None) -> Callable[..., An
         async def async_step(*args: Any, **kwargs: Any) -> Any:
             return await boundary.traced("function", shown, call, bind(args, kwargs))
 
+        async_step.__nbtool_step__ = function  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess] - a debugger looks it up
         return async_step
 
     @functools.wraps(function)
     def sync_step(*args: Any, **kwargs: Any) -> Any:
         return boundary.traced_inline("function", shown, call, bind(args, kwargs))
 
+    sync_step.__nbtool_step__ = function  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess] - as above
     return sync_step
+
+
+def _caller(function: Callable[..., Any], signature: inspect.Signature) -> Callable[..., Any]:
+    """Return what calls a function with the arguments of a span."""
+
+    def call(**inputs: Any) -> Any:
+        bound = inspect.BoundArguments(signature, cast("Any", inputs))
+        return function(*bound.args, **bound.kwargs)
+
+    def rebound(other: Callable[..., Any]) -> Callable[..., Any]:
+        return _caller(other, inspect.signature(other))
+
+    call.__signature__ = signature  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess] - what an edit is checked against
+    call.__wrapped__ = function  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess] - a debugger looks it up again
+    call.rebound = rebound  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess] - and runs what it finds
+    return call

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import sys
 import warnings
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbtool.errors import RecordingError
-from nbtool.tracing.record import SpanRecord
+from nbtool.tracing.fingerprints import PROCESS_SALT
+from nbtool.tracing.record import SpanRecord, secrets_in_use
+from nbtool.tracing.scrub import scrub_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,9 +29,32 @@ _FORMAT = "nbtool-trace"
 
 def to_lines(spans: Iterable[SpanRecord]) -> Iterable[str]:
     """Give the lines of a trace file, without line ends; the header comes first."""
-    yield _dump({"format": _FORMAT, "schema": SCHEMA_VERSION})
-    for span in spans:
+    kept = list(spans)
+    yield _dump(
+        {
+            "format": _FORMAT,
+            "schema": SCHEMA_VERSION,
+            "nbtool": _version(),
+            "python": platform.python_version(),
+            "platform": sys.platform,
+            "programs": _programs(kept),
+            "salt": PROCESS_SALT,  # of the marks; steps that were read from a file have its own
+        }
+    )
+    for span in kept:
         yield _dump({"event": "span", **span.to_json()})
+
+
+def _version() -> str:
+    try:
+        return metadata.version("nbtool-live")
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
+        return "unknown"
+
+
+def _programs(spans: list[SpanRecord]) -> list[str]:
+    names = [span.name for span in spans if span.parent_id is None]
+    return [scrub_text(name, secrets=secrets_in_use()) for name in names]
 
 
 def _dump(values: dict[str, Any]) -> str:

@@ -6,16 +6,26 @@ The values are held as snapshots; every public way to them scrubs secrets first.
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import traceback
 from pathlib import Path
-from types import NoneType
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 from nbtool.errors import NbtoolError
+from nbtool.tracing.checks import check_record
+from nbtool.tracing.fingerprints import PROCESS_SALT, fingerprint, request_of
 from nbtool.tracing.scrub import known_secrets, scrub, scrub_text
-from nbtool.tracing.snapshot import Meter, Opaque, packed, plain, short, snapshot, unpacked
+from nbtool.tracing.snapshot import (
+    Meter,
+    Opaque,
+    ResultForm,
+    packed,
+    plain,
+    result_form,
+    short,
+    snapshot,
+    unpacked,
+)
 from nbtool.tracing.span import Kind, Span, Status, unix_time_s
 
 if TYPE_CHECKING:
@@ -160,6 +170,9 @@ class SpanRecord:
     _output: Any = dataclasses.field(default=None, repr=False)
     _attributes: dict[str, Any] | None = dataclasses.field(default=None, repr=False)
     _arrived: list[str] | None = dataclasses.field(default=None, repr=False)
+    _mark: str | None = dataclasses.field(default=None, repr=False)
+    _form: ResultForm = dataclasses.field(default="json", repr=False)
+    _was_scrubbed: bool = dataclasses.field(default=False, repr=False)
 
     @classmethod
     def opening(cls, span: Span) -> SpanRecord:
@@ -178,11 +191,22 @@ class SpanRecord:
             _inputs=inputs,
         )
 
+    def take_inputs(self, span: Span) -> None:
+        """Record inputs that were replaced while the step was open."""
+        keep = packed if span.kind == "lm" else snapshot
+        self._inputs = keep(span.inputs, Meter())
+
+    @property
+    def held_inputs(self) -> dict[str, Any]:
+        """Arguments by name, *not* scrubbed, for this process alone."""
+        return unpacked(self._inputs)
+
     def close(self, span: Span) -> None:
         """Record what is known when the step has ended."""
         meter = Meter()
         keep = packed if span.kind == "lm" else snapshot
         self._output = keep(span.output, meter)
+        self._form = result_form(span.output, self._output) if span.kind == "tool" else "json"
         if span.attributes:
             self._attributes = snapshot(span.attributes, meter)
         if span.usage:
@@ -254,6 +278,27 @@ class SpanRecord:
         return scrub_text("".join(self._arrived or ()), secrets=secrets_in_use())
 
     @property
+    def mark(self) -> str:
+        """Fingerprint of what the step was asked, salted: equal for equal requests."""
+        request = "" if self._mark else request_of(self.kind, self.name, self.held_inputs)
+        return self._mark or fingerprint(request, PROCESS_SALT)
+
+    @property
+    def held_output(self) -> Any:
+        """What the step returned, JSON-like, *not* scrubbed, for this process alone."""
+        return plain(unpacked(self._output))
+
+    @property
+    def form(self) -> ResultForm:
+        """What `output` is of a tool's result: itself, something made of it, or its repr."""
+        return self._form
+
+    @property
+    def was_scrubbed(self) -> bool:
+        """Whether a file that this was read from lacks secrets that were in the output."""
+        return self._was_scrubbed
+
+    @property
     def duration_s(self) -> float | None:
         """Seconds from opening to closing; None while it runs."""
         return None if self.end_s is None else self.end_s - self.start_s
@@ -279,6 +324,9 @@ class SpanRecord:
             "usage": self.usage,
             "cost_usd": self.cost_usd,
             "attributes": self.attributes,
+            "mark": self.mark,
+            "form": self._form if self._form != "json" else None,
+            "scrubbed": self._was_scrubbed or self.output != self.held_output or None,
         }
         return {
             name: value
@@ -289,7 +337,7 @@ class SpanRecord:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> SpanRecord:
         """Rebuild a record; KeyError, TypeError or ValueError where it is none."""
-        _check(values)
+        check_record(values)
         error = values.get("error")
         return cls(
             id=values["id"],
@@ -305,6 +353,9 @@ class SpanRecord:
             _inputs=values.get("inputs", {}),
             _output=values.get("output"),
             _attributes=values.get("attributes", {}),
+            _mark=values.get("mark"),
+            _form=values.get("form", "json"),
+            _was_scrubbed=bool(values.get("scrubbed")),
         )
 
     def __repr__(self) -> str:
@@ -320,36 +371,3 @@ def _status_of(error: BaseException) -> Status:
     # Known by name: importing asyncio here would cost every `import nbtool` 40 ms.
     is_cancel = any(c.__name__ in ("CancelledError", "GeneratorExit") for c in type(error).__mro__)
     return "cancelled" if is_cancel else "error"
-
-
-_JSON_TYPES: dict[str, tuple[type, ...]] = {
-    "id": (int,),
-    "parent_id": (int, NoneType),
-    "kind": (str,),
-    "name": (str,),
-    "start_s": (int, float),
-    "end_s": (int, float, NoneType),
-    "status": (str,),
-    "inputs": (dict,),
-    "error": (dict, NoneType),
-    "usage": (dict,),
-    "cost_usd": (int, float, NoneType),
-    "attributes": (dict,),
-}
-
-
-def _check(values: dict[str, Any]) -> None:
-    # A file may come from anybody, and views write some of these to the terminal as they are.
-    for name in values.keys() & _JSON_TYPES.keys():
-        value = values[name]
-        is_finite = not isinstance(value, float) or math.isfinite(value)
-        if not isinstance(value, _JSON_TYPES[name]) or not is_finite:
-            raise TypeError(f"{name!r} is {value!r}")
-    for name, allowed in (("kind", get_args(Kind)), ("status", get_args(Status))):
-        if values[name] not in allowed:
-            raise ValueError(f"{name!r} is {values[name]!r}, not one of {allowed}")
-    if not all(isinstance(count, int) for count in values.get("usage", {}).values()):
-        raise TypeError(f"'usage' is {values['usage']!r}")
-    error: dict[str, Any] = values.get("error") or {}
-    if not all(isinstance(text, str | None) for text in error.values()):
-        raise TypeError(f"'error' is {values['error']!r}")

@@ -18,7 +18,7 @@ import pathlib
 import uuid
 import weakref
 from sys import getsizeof
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from nbtool.tracing.scrub import without_last_word
 
@@ -257,6 +257,45 @@ def packed(value: Any, meter: Meter) -> Any:
 def unpacked(kept: Any) -> Any:
     """Return the snapshot that `packed` stands for; of another value itself."""
     return snapshot(marshal.loads(kept), Meter()) if type(kept) is bytes else kept  # noqa: S302 - our own, and it never leaves the process
+
+
+ResultForm = Literal["json", "converted", "opaque"]
+"""What a snapshot in JSON is: the value itself; something made of it; or the text of an object."""
+
+
+def result_form(value: Any, form: Any) -> ResultForm:
+    """Tell what the JSON of a snapshot is to the value that it was taken of.
+
+    Args:
+        value: The value.
+        form: Its snapshot.
+    """
+    if has_opaque(form):
+        return "opaque"
+    return "json" if _is_same(value, form) else "converted"
+
+
+def has_opaque(form: Any) -> bool:
+    """Tell whether a snapshot stands for objects without a JSON form, anywhere in it."""
+    if isinstance(form, dict):
+        return any(map(has_opaque, cast("dict[str, Any]", form).values()))
+    if isinstance(form, list):
+        return any(map(has_opaque, cast("list[Any]", form)))
+    return isinstance(form, Opaque)
+
+
+def _is_same(value: Any, form: Any) -> bool:
+    if type(value) is not type(form):
+        return False
+    if type(form) is dict:
+        pairs = cast("dict[Any, Any]", form)
+        return len(value) == len(pairs) and all(
+            key in value and _is_same(value[key], item) for key, item in pairs.items()
+        )
+    if type(form) is list:
+        items = cast("list[Any]", form)
+        return len(value) == len(items) and all(map(_is_same, value, items))
+    return type(form) in _SCALARS or (type(form) is str and value == form)
 
 
 def plain(value: Any) -> Any:

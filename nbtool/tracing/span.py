@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nbtool.tracing.boundary import Instrument
+    from nbtool.tracing.boundary import Gate, Instrument
     from nbtool.tracing.record import SpanRecord
 
 Kind = Literal["module", "predict", "lm", "tool", "adapter", "function"]
@@ -40,13 +40,15 @@ class Run:
         instruments: Watchers of this call, beside the process-wide ones.
 
     Attributes:
+        gate: The debugger of this call, where there is one.
         wants_tokens: Somebody looks at answers while they arrive, so LMs shall stream.
     """
 
-    __slots__ = ("__weakref__", "instruments", "wants_tokens")
+    __slots__ = ("__weakref__", "gate", "instruments", "wants_tokens")
 
     def __init__(self, instruments: tuple[Instrument, ...] = ()) -> None:
         self.instruments: tuple[Instrument, ...] = ()
+        self.gate: Gate | None = None
         self.wants_tokens = False
         for instrument in instruments:
             self.attach(instrument)

@@ -1,6 +1,7 @@
 """`Call` outside a kernel: it starts at its first await, like a coroutine."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -109,3 +110,15 @@ async def test_running_call_tells_what_it_has_cost_so_far():
     await task
 
     assert (cost, "0.2500 USD so far" in shown) == (0.25, True)
+
+
+async def test_task_of_a_call_that_is_cancelled_before_it_begins_leaves_no_warning():
+    made = call()
+    task = asyncio.ensure_future(made)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert made.cancelled()
+    del made, task
+    gc.collect()

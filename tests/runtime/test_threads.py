@@ -405,3 +405,25 @@ def test_a_loop_on_which_calls_queued_is_freed_after_it_has_ended():
     gc.collect()
 
     assert loops[0]() is None
+
+
+async def test_call_whose_worker_was_cancelled_before_it_asked_leaves_no_warning():
+    asking, release = threading.Event(), threading.Event()
+
+    class Nothing(Step):
+        async def aforward(self):
+            pass
+
+    def work():
+        asking.set()
+        release.wait(5)
+        Nothing()()
+
+    job = asyncio.ensure_future(in_worker(work))
+    await asyncio.to_thread(asking.wait, 5)
+    job.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    release.set()
+    await asyncio.sleep(0.1)
+    gc.collect()
