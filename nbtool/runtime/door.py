@@ -273,11 +273,14 @@ def _wait_elsewhere(
     """Start the awaitable as a task of a loop in another thread, and block until it is done."""
     done: concurrent.futures.Future[Outcome[T] | None] = concurrent.futures.Future()
     tasks: list[asyncio.Task[Outcome[T]]] = []
+    chains: list[Any] = [awaitable]
 
     def start() -> None:
         chain = guarded(awaitable, timeout_s)
-        tasks.append(loop.create_task(chain if job is None else _without_slot(job, chain)))
-        tasks[0].add_done_callback(lambda _: _close_unstarted(chain, awaitable))
+        outer = chain if job is None else _without_slot(job, chain)
+        chains[:0] = outer, chain
+        tasks.append(loop.create_task(outer))
+        tasks[0].add_done_callback(lambda _: _close_unstarted(*chains))
         tasks[0].add_done_callback(_passing_on(done))
         if job is not None:
             job.waits_for(tasks[0])
@@ -292,8 +295,7 @@ def _wait_elsewhere(
                 done.result(_LAST_WORDS_S)
             raise
         except RuntimeError:  # what asyncio and `_taken` raise of a closed loop
-            if not tasks and inspect.iscoroutine(awaitable):
-                awaitable.close()
+            _close_unstarted(*chains)  # the loop took its last turn before theirs
             raise _ended(awaitable) from None
     if outcome is None:
         raise asyncio.CancelledError

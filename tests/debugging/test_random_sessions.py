@@ -11,11 +11,15 @@ import contextlib
 import dataclasses
 import os
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import nbtool
+from nbtool.debugging.gate import ChainGate
+from nbtool.debugging.stops import Stop
 from nbtool.errors import DebugError
+from nbtool.runtime import threads
 
 EXAMPLES = int(os.environ.get("NBTOOL_EXAMPLES", "200"))
 HANGS_S = 10.0
@@ -215,3 +219,48 @@ def test_debugged_program_gives_what_the_reference_gives(node, commands, breakpo
 @given(node=PROGRAMS, commands=COMMANDS, breakpoints=BREAKPOINTS, at=st.integers(0, 10))
 def test_stopped_program_leaves_nothing_behind(node, commands, breakpoints, at):
     asyncio.run(check_stopping(node, commands, breakpoints, at))
+
+
+# -- the examples find what they are for ---------------------------------------------------------
+
+
+def lose_a_wake_up(monkeypatch):
+    tell = Stop.tell
+    monkeypatch.setattr(Stop, "tell", lambda stop, how: stop.number % 9 and tell(stop, how))
+
+
+def run_twice_after_retry(monkeypatch):
+    output_of = ChainGate._output_of
+
+    async def twice(gate, span, fn, is_first):
+        if not is_first:
+            await output_of(gate, span, fn, is_first)
+        return await output_of(gate, span, fn, is_first)
+
+    monkeypatch.setattr(ChainGate, "_output_of", twice)
+
+
+def keep_the_slot_while_paused(monkeypatch):
+    monkeypatch.setattr(threads.Job, "give_slot_back", lambda job: None)
+
+
+BUGS = [lose_a_wake_up, run_twice_after_retry, keep_the_slot_while_paused]
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.__name__)
+def test_seeded_bug_is_caught(bug, monkeypatch):
+    monkeypatch.setitem(globals(), "HANGS_S", 1.0)
+    bug(monkeypatch)
+
+    @settings(
+        max_examples=EXAMPLES,
+        phases=[Phase.generate],
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(node=PROGRAMS, commands=COMMANDS, breakpoints=BREAKPOINTS)
+    def examples(node, commands, breakpoints):
+        asyncio.run(check(node, commands, breakpoints))
+
+    with pytest.raises((AssertionError, TimeoutError, ValueError, ExceptionGroup)):
+        examples()
