@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import sys
@@ -16,13 +17,13 @@ from nbtool.debugging.stops import Stop
 from nbtool.errors import DebugError
 from nbtool.runtime import cells, detaching, inflight, interrupt
 from nbtool.runtime.call import Call, call_of
-from nbtool.tracing.boundary import current_span
+from nbtool.tracing.boundary import current_span, watching
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Awaitable, Generator, Iterable
 
-    from nbtool.debugging.breakpoints import Wanted
-    from nbtool.tracing.span import Run
+    from nbtool.debugging.breakpoints import Breakpoint, Wanted
+    from nbtool.tracing.span import Run, Span
 
 T = TypeVar("T")
 _log = logging.getLogger("nbtool")
@@ -151,6 +152,44 @@ def attach_to_run(run: Run) -> Session[Any]:
     _sessions.add(session)
     session.attach(run)
     return session
+
+
+class _Debugging:
+    """Give each root call that opens a debugger; an instrument."""
+
+    def __init__(self, breakpoints: list[Breakpoint], *, on_error: bool, stop_first: bool) -> None:
+        self._breakpoints = breakpoints
+        self._on_error, self._stop_first = on_error, stop_first
+
+    def opened(self, span: Span) -> None:
+        if span.parent is not None or span.run.gate is not None:
+            return
+        session = attach_to_run(span.run)
+        session.breakpoints = self._breakpoints
+        session.on_error = self._on_error
+        session.opened(span)  # whoever tells of this span has not heard of the session yet
+        if self._stop_first:
+            session.pause()
+
+    def closed(self, span: Span) -> None: ...
+
+
+@contextlib.contextmanager
+def debug_calls(
+    *breakpoints: Wanted, on_error: bool = True, stop_first: bool = False
+) -> Generator[None]:
+    """Run the calls that start inside the ``with`` block under debuggers of their own.
+
+    ``%%debug_chain`` does the same for a cell. `nbtool.sessions` has the debuggers.
+
+    Args:
+        *breakpoints: Where to stop, as for `nbtool.debug`; all calls share them.
+        on_error: Stop where an error is raised.
+        stop_first: Stop before the first step of each call.
+    """
+    wanted = as_breakpoints(breakpoints)
+    with watching(_Debugging(wanted, on_error=on_error, stop_first=stop_first)):
+        yield
 
 
 def _close(awaitable: object) -> None:
