@@ -10,6 +10,7 @@ import weakref
 from asyncio import events
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from nbtool.debugging import prompt
 from nbtool.debugging.breakpoints import as_breakpoints
 from nbtool.debugging.gate import can_be_held
 from nbtool.debugging.session import Session
@@ -40,7 +41,8 @@ def debug(
     """Run a chain under the debugger.
 
     In a cell, and wherever a loop runs, the chain starts at once, in the background: every other
-    cell can run while it is paused. In a plain script it starts when its result is asked for.
+    cell can run while it is paused. In a plain script it starts when its result is asked for;
+    at a terminal a prompt asks what to do when it is paused (``NBTOOL_PROMPT=0``: none).
 
     Args:
         awaitable: What ``acall()`` returned, running or not; or a coroutine, which then becomes
@@ -95,8 +97,10 @@ def debugged(awaitable: Awaitable[T], session: Session[T]) -> Session[T]:
     loop = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the public form raises where there is none
     if not call.has_started and loop is not None:
         call.start(loop, cells.calling_cell() or "")
-        call.when_done(session.call_ended)
         interrupt.watch()
+    call.when_done(session.call_ended)
+    if prompt.is_wanted():
+        prompt.attend(session)
     return session
 
 
