@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     from nbtool.adapters.compact import CompactAdapter
     from nbtool.adapters.structured import JSONAdapter
     from nbtool.configuration import configure, context, settings
-    from nbtool.debugging.attaching import breakpoint, debug, paused, sessions  # noqa: A004 - for chains
+    from nbtool.debugging.attaching import (
+        breakpoint,  # noqa: A004 - for chains
+        debug,
+        debug_calls,
+        paused,
+        sessions,
+    )
     from nbtool.debugging.breakpoints import Breakpoint
     from nbtool.debugging.replaying import RecordedError, fork, replay
     from nbtool.debugging.session import Session
@@ -183,6 +189,7 @@ __all__ = [
     "configure_cache",
     "context",
     "debug",
+    "debug_calls",
     "enable_nest_asyncio",
     "ensure_signature",
     "environment",
@@ -222,7 +229,7 @@ _HOMES = {
     "nbtool.adapters.compact": ("CompactAdapter",),
     "nbtool.adapters.structured": ("JSONAdapter",),
     "nbtool.configuration": ("configure", "context", "settings"),
-    "nbtool.debugging.attaching": ("breakpoint", "debug", "paused", "sessions"),
+    "nbtool.debugging.attaching": ("breakpoint", "debug", "debug_calls", "paused", "sessions"),
     "nbtool.debugging.breakpoints": ("Breakpoint",),
     "nbtool.debugging.replaying": ("RecordedError", "fork", "replay"),
     "nbtool.debugging.session": ("Session",),

@@ -12,7 +12,8 @@
     session       the gate with its states and verbs
     attaching     `debug`, `breakpoint`, `paused`
     commands      a session in JSON: for views and prompts
-    fingerprints, matching, replaying    a recording served back
+    prompt        the same at a terminal
+    matching, replaying    a recording served back
 
 It serves any coroutine and knows no LM: a step's subject says what fits it, see `edits`.
 """

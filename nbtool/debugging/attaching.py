@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import sys
@@ -9,6 +10,7 @@ import weakref
 from asyncio import events
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from nbtool.debugging import prompt
 from nbtool.debugging.breakpoints import as_breakpoints
 from nbtool.debugging.gate import can_be_held
 from nbtool.debugging.session import Session
@@ -16,13 +18,13 @@ from nbtool.debugging.stops import Stop
 from nbtool.errors import DebugError
 from nbtool.runtime import cells, detaching, inflight, interrupt
 from nbtool.runtime.call import Call, call_of
-from nbtool.tracing.boundary import current_span
+from nbtool.tracing.boundary import current_span, watching
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Awaitable, Generator, Iterable
 
-    from nbtool.debugging.breakpoints import Wanted
-    from nbtool.tracing.span import Run
+    from nbtool.debugging.breakpoints import Breakpoint, Wanted
+    from nbtool.tracing.span import Run, Span
 
 T = TypeVar("T")
 _log = logging.getLogger("nbtool")
@@ -39,7 +41,8 @@ def debug(
     """Run a chain under the debugger.
 
     In a cell, and wherever a loop runs, the chain starts at once, in the background: every other
-    cell can run while it is paused. In a plain script it starts when its result is asked for.
+    cell can run while it is paused. In a plain script it starts when its result is asked for;
+    at a terminal a prompt asks what to do when it is paused (``NBTOOL_PROMPT=0``: none).
 
     Args:
         awaitable: What ``acall()`` returned, running or not; or a coroutine, which then becomes
@@ -94,8 +97,10 @@ def debugged(awaitable: Awaitable[T], session: Session[T]) -> Session[T]:
     loop = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the public form raises where there is none
     if not call.has_started and loop is not None:
         call.start(loop, cells.calling_cell() or "")
-        call.when_done(session.call_ended)
         interrupt.watch()
+    call.when_done(session.call_ended)
+    if prompt.is_wanted():
+        prompt.attend(session)
     return session
 
 
@@ -151,6 +156,44 @@ def attach_to_run(run: Run) -> Session[Any]:
     _sessions.add(session)
     session.attach(run)
     return session
+
+
+class _Debugging:
+    """Give each root call that opens a debugger; an instrument."""
+
+    def __init__(self, breakpoints: list[Breakpoint], *, on_error: bool, stop_first: bool) -> None:
+        self._breakpoints = breakpoints
+        self._on_error, self._stop_first = on_error, stop_first
+
+    def opened(self, span: Span) -> None:
+        if span.parent is not None or span.run.gate is not None:
+            return
+        session = attach_to_run(span.run)
+        session.breakpoints = self._breakpoints
+        session.on_error = self._on_error
+        session.opened(span)  # whoever tells of this span has not heard of the session yet
+        if self._stop_first:
+            session.pause()
+
+    def closed(self, span: Span) -> None: ...
+
+
+@contextlib.contextmanager
+def debug_calls(
+    *breakpoints: Wanted, on_error: bool = True, stop_first: bool = False
+) -> Generator[None]:
+    """Run the calls that start inside the ``with`` block under debuggers of their own.
+
+    ``%%debug_chain`` does the same for a cell. `nbtool.sessions` has the debuggers.
+
+    Args:
+        *breakpoints: Where to stop, as for `nbtool.debug`; all calls share them.
+        on_error: Stop where an error is raised.
+        stop_first: Stop before the first step of each call.
+    """
+    wanted = as_breakpoints(breakpoints)
+    with watching(_Debugging(wanted, on_error=on_error, stop_first=stop_first)):
+        yield
 
 
 def _close(awaitable: object) -> None:

@@ -1,6 +1,9 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # IPython's shell has no types.
-"""Magics: ``%%trace``. Each has a function that does the same, for notebooks without magics."""
+"""Magics: ``%%trace`` and ``%%debug_chain``.
+
+Each has a function that does the same, for notebooks without magics.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
+from nbtool.debugging.attaching import debug_calls
 from nbtool.runtime.door import run
 from nbtool.views.watching import trace
 
@@ -26,12 +30,22 @@ def install(shell: Any) -> None:
         with trace():
             return _result_of(shell, cell)
 
+    def debug_cell(line: str, cell: str) -> Any:
+        """Run the calls of this cell under the debugger; names on the line are breakpoints.
+
+        ``with nbtool.debug_calls("weather", "lm"):`` does the same.
+        """
+        with debug_calls(*line.replace(",", " ").split()):
+            return _result_of(shell, cell)
+
     shell.register_magic_function(trace_cell, "cell", "trace")
+    shell.register_magic_function(debug_cell, "cell", "debug_chain")
 
 
 def uninstall(shell: Any) -> None:
     """Undo `install`."""
-    shell.magics_manager.magics["cell"].pop("trace", None)
+    for name in ("trace", "debug_chain"):
+        shell.magics_manager.magics["cell"].pop(name, None)
 
 
 def _result_of(shell: Any, cell: str) -> Any:

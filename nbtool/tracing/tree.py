@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, TypeAlias
 
 from nbtool.tracing import export
+from nbtool.tracing.comparison import Difference
 
 if TYPE_CHECKING:
     import os
@@ -97,6 +98,14 @@ class Trace:
     def totals(self) -> Totals:
         """Sums over all recorded steps."""
         return totals_of(self.spans)
+
+    def diff(self, other: Trace) -> Difference:
+        """Compare with another trace, such as that of a fork; `other` is the later one.
+
+        Returns:
+            The steps of both side by side; ``print`` it, or read its ``changes``.
+        """
+        return Difference(self.spans, other.spans)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the trace as JSON lines, scrubbed; see `load`.

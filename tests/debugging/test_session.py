@@ -430,3 +430,27 @@ async def test_chain_that_is_stopped_before_it_has_begun_leaves_no_warning():
         await session
     assert (session.call.cancelled(), session.state) == (True, "stopped")
     assert await session.wait_paused(5) == []
+
+
+async def test_calls_inside_a_block_get_debuggers_of_their_own(where):
+    with nbtool.debug_calls("b"):
+        first, second = (asyncio.ensure_future(Chain().acall(x=x)) for x in (1, 2))
+        await asyncio.sleep(0.02)
+
+    assert [where(session.paused) for session in nbtool.paused()] == [[("before", "b")]] * 2
+    for session in nbtool.paused():
+        session.resume()
+    assert [await first, await second] == [8, 16]
+
+
+async def test_calls_inside_a_block_stop_at_errors_and_first_steps(failing, where):
+    with nbtool.debug_calls(stop_first=True):
+        task = asyncio.ensure_future(failing.acall(x=1))
+        await asyncio.sleep(0.02)
+    (session,) = nbtool.paused()
+    assert where(session.paused) == [("before", "look")]
+    session.resume()
+    await session.wait_paused(5)
+    session.skip(5)
+
+    assert await task == 5

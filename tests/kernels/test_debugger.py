@@ -235,3 +235,29 @@ def test_other_cells_and_chains_run_while_one_is_paused(page):
         "(1, 2, 'no news from Rome')"
     )
     page.run("session.stop()\nawait later()")
+
+
+def test_magic_debugs_the_calls_of_a_cell(page):
+    cell = page.kernel.outputs_of(
+        page.kernel.submit("%%debug_chain weather\nprint('on', flush=True)\nagent(city='Rome')")
+    )
+    page.kernel.wait_until(lambda: "on" in cell.stdout, timeout_s=20)
+    time.sleep(1.0)
+    page.kernel.interrupt()
+    page.kernel.wait_for(cell.msg_id, timeout_s=10)
+
+    assert cell.error_name == "Detached", cell.traceback
+    page.run(f"{MEND}\n(session,) = nbtool.paused()\nsession.paused[0].span.name")
+    page.run("session.resume(); await session.wait_paused(10)\nsession.retry()")
+    assert page.run("await session") == "('seen', 'Rome is sunny')"
+
+
+def test_recording_of_another_kernel_is_replayed(any_kernel, tmp_path):
+    path, start = str(tmp_path / "run.jsonl"), f"import asyncio, nbtool\nlog = []\n{STEPS}"
+    any_kernel.run(f"{start}{MEND}agent.tools[1].func = weather\ncall = agent.acall(city='Rome')")
+    any_kernel.run(f"await call\ncall.trace.save({path!r})")
+    any_kernel.restart()
+    any_kernel.run(f"{start}\nnbtool.configure(lm=DummyLM([]))")
+    cell = any_kernel.run(f"await nbtool.replay(agent, {path!r}), log")
+
+    assert cell.result_text == "(('seen', 'Rome is sunny'), ['agent'])", cell.traceback
