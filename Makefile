@@ -25,9 +25,10 @@ test: $(VENV)/.local  ## Run the suite that needs no root, no browser and no net
 	$(PYTEST)
 
 test-all: $(VENV)/.browser  ## Run everything: kernels of other versions, ten seeds of the model, browsers.
-	NBTOOL_SEEDS=10 NBTOOL_INTERRUPTS=50 $(PYTEST) --all-kernels --browser
-	$(MAKE) notebooks
+	NBTOOL_SEEDS=10 NBTOOL_INTERRUPTS=50 $(PYTEST) --all-kernels
+	$(MAKE) browser notebooks
 
+# In processes of their own: Playwright keeps an event loop running in those that use it.
 browser: $(VENV)/.browser  ## Run the suite in JupyterLab and Notebook 7; it needs Chromium.
 	$(PYTEST) tests/browser --browser
 
