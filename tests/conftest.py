@@ -40,14 +40,20 @@ def pytest_addoption(parser):
     parser.addoption(
         "--browser",
         action="store_true",
-        help="also run tests/browser, which needs Chromium and what `make browser` installs",
+        help="run tests/browser alone, which needs Chromium and what `make browser` installs",
     )
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Leave out what needs a browser, unless it is asked for; None leaves the choice to others."""
-    is_browser = collection_path == Path(__file__).parent / "browser"
-    return True if is_browser and not config.getoption("--browser") else None
+    """Run what needs a browser alone or not at all; None leaves the choice to others.
+
+    Playwright keeps an event loop running in its thread, in which no other test could run one.
+    """
+    browser = Path(__file__).parent / "browser"
+    if not config.getoption("--browser"):
+        return True if collection_path == browser else None
+    is_on_the_way = browser in (collection_path, *collection_path.parents)
+    return None if is_on_the_way or collection_path in browser.parents else True
 
 
 def pytest_configure(config):
