@@ -182,7 +182,7 @@ class _Debugging:
 def debug_calls(
     *breakpoints: Wanted, on_error: bool = True, stop_first: bool = False
 ) -> Generator[None]:
-    """Run the calls that start inside the block under debuggers.
+    """Give each call that starts inside the ``with`` block a debugger.
 
     ``%%debug_chain`` does the same for a cell. `nbtool.sessions` has the debuggers.
 

@@ -42,7 +42,7 @@ class _Replaying:
 
 @contextlib.contextmanager
 def replayed(path: str | os.PathLike[str], *, record: bool | None = None) -> Generator[Trace]:
-    """Serve calls inside the ``with`` block from a recording, or fail.
+    """Serve the calls inside from a recording, and fail on anything else.
 
     With ``NBTOOL_RECORD=1`` in the environment the calls run for real and are recorded anew.
 
