@@ -170,7 +170,8 @@ class Call(ForgottenAwait, Driven[T]):
             if takes_along and self._waiters == {waiter}:
                 with contextlib.suppress(asyncio.CancelledError):  # a second interrupt
                     await self._clean_up(loop)
-            kind = interrupt.InterruptedWait if wait.hits else interrupt.Stopped
+            # Not `Stopped`: `asyncio.timeout` knows its own cancellation by this very class.
+            kind = interrupt.InterruptedWait if wait.hits else asyncio.CancelledError
             raise kind(self._notice()) from None
         finally:
             self._waiters = self._waiters - {waiter}
