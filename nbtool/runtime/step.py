@@ -55,6 +55,11 @@ class Step:
         """Whether ``aforward`` has logic of its own."""
         return _is_own(self, "aforward")
 
+    @property
+    def _described(self) -> Callable[..., Any]:
+        """Whose arguments are those of the step."""
+        return self.aforward if self.runs_on_loop else self.forward
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the step and wait for its result, from synchronous code anywhere."""
         __tracebackhide__ = True  # IPython and pytest leave such frames out
@@ -70,14 +75,12 @@ class Step:
         Returns:
             A `Call`: await it. In a notebook's cell it has started already.
         """
-        described = self.aforward if self.runs_on_loop else self.forward
-        fn, inputs = bound(self.aforward, args, kwargs, like=described)
+        fn, inputs = bound(self.aforward, args, kwargs, like=self._described)
         return call_of(self.span_kind, self.span_name, fn, inputs, subject=self)
 
     def __debug_inputs__(self, inputs: Inputs) -> Inputs:
         """Refuse inputs that its logic does not take, for a debugger."""
-        described = self.aforward if _is_own(self, "aforward") else self.forward
-        inspect.signature(described).bind(**inputs)
+        inspect.signature(self._described).bind(**inputs)
         return inputs
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

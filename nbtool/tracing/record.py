@@ -21,7 +21,6 @@ from nbtool.tracing.snapshot import (
     ResultForm,
     packed,
     plain,
-    result_form,
     short,
     snapshot,
     unpacked,
@@ -206,7 +205,7 @@ class SpanRecord:
         meter = Meter()
         keep = packed if span.kind == "lm" else snapshot
         self._output = keep(span.output, meter)
-        self._form = result_form(span.output, self._output) if span.kind == "tool" else "json"
+        self._form = meter.form if span.kind == "tool" else "json"
         if span.attributes:
             self._attributes = snapshot(span.attributes, meter)
         if span.usage:

@@ -85,14 +85,24 @@ def _type_name(kind: type[Any]) -> str:
         return "unknown"
 
 
-class Meter:
-    """Count what a snapshot costs while it is taken."""
+ResultForm = Literal["json", "converted", "opaque"]
+"""What a snapshot in JSON is: the value itself; something made of it; or the text of an object."""
 
-    __slots__ = ("bytes", "nodes")
+
+class Meter:
+    """Count what a snapshot costs while it is taken, and note what becomes of the value."""
+
+    __slots__ = ("bytes", "form", "nodes")
 
     def __init__(self) -> None:
         self.bytes = 0
         self.nodes = 0
+        self.form: ResultForm = "json"
+
+    def note_change(self) -> None:
+        """Note that the snapshot has something else than the value."""
+        if self.form == "json":
+            self.form = "converted"
 
 
 def snapshot(value: Any, meter: Meter, depth: int = 0) -> Any:  # noqa: PLR0911 - a table of kinds
@@ -114,28 +124,38 @@ def snapshot(value: Any, meter: Meter, depth: int = 0) -> Any:  # noqa: PLR0911 
         return value
     if kind is dict or kind is list or kind is tuple:
         meter.bytes += _NODE_BYTES
+        if kind is tuple:
+            meter.note_change()
         if depth >= _MAX_DEPTH:
+            meter.note_change()
             return _TOO_DEEP
         try:
             copy = _mapping if kind is dict else _row
             return copy(value, len(value), meter, depth)
         except Exception:  # noqa: BLE001 - another thread changes it meanwhile
-            return Opaque(value)
+            return _opaque(value, meter)
     if kind in _SCALARS:
         meter.bytes += 16 if kind is not int else getsizeof(value)
         return value
     meter.bytes += _NODE_BYTES
+    meter.note_change()
     if depth >= _MAX_DEPTH:
         return _TOO_DEEP
     try:
         return _other(value, kind, meter, depth)
     except Exception:  # noqa: BLE001 - objects may do anything
-        return Opaque(value)
+        return _opaque(value, meter)
+
+
+def _opaque(value: object, meter: Meter) -> Opaque:
+    meter.form = "opaque"
+    return Opaque(value)
 
 
 def _row(items: Iterable[Any], length: int, meter: Meter, depth: int) -> list[Any]:
     room = _MAX_NODES - meter.nodes
     if length > room:
+        meter.note_change()
         kept = list(itertools.islice(items, room))
         return [*_row(kept, len(kept), meter, depth), f"<cut: {length - room:,} more>"]
     meter.nodes += length
@@ -149,6 +169,7 @@ def _row(items: Iterable[Any], length: int, meter: Meter, depth: int) -> list[An
 def _mapping(value: dict[Any, Any], length: int, meter: Meter, depth: int) -> dict[str, Any]:
     room = _MAX_NODES - meter.nodes
     if length > room:
+        meter.note_change()
         kept: dict[Any, Any] = dict(itertools.islice(_dict.items(value), room))
         cut = f"<cut: {length - room:,} more>"
         return {**_mapping(kept, len(kept), meter, depth), "…": cut}
@@ -177,7 +198,10 @@ def _with_every_key(value: dict[Any, Any], meter: Meter, depth: int) -> dict[str
 
 
 def _key(key: Any, meter: Meter, depth: int) -> str:
-    return _cut(_key_text(snapshot(key, meter, depth + 1)))
+    before = meter.form
+    text = _cut(_key_text(snapshot(key, meter, depth + 1)))
+    meter.form = "opaque" if before == "opaque" else "converted"  # a key's text is in the JSON
+    return text
 
 
 def _key_text(form: Any) -> str:
@@ -202,7 +226,7 @@ def _other(value: Any, kind: type[Any], meter: Meter, depth: int) -> Any:
         if issubclass(kind, base):
             return _row(base.__iter__(value), base.__len__(value), meter, depth)
     fields = _fields(value)
-    return Opaque(value) if fields is None else _mapping(fields, len(fields), meter, depth)
+    return _opaque(value, meter) if fields is None else _mapping(fields, len(fields), meter, depth)
 
 
 def _exact(value: Any, kind: type[Any]) -> str | int | float | None:
@@ -259,22 +283,6 @@ def unpacked(kept: Any) -> Any:
     return snapshot(marshal.loads(kept), Meter()) if type(kept) is bytes else kept  # noqa: S302 - our own, and it never leaves the process
 
 
-ResultForm = Literal["json", "converted", "opaque"]
-"""What a snapshot in JSON is: the value itself; something made of it; or the text of an object."""
-
-
-def result_form(value: Any, form: Any) -> ResultForm:
-    """Tell what the JSON of a snapshot is to the value that it was taken of.
-
-    Args:
-        value: The value.
-        form: Its snapshot.
-    """
-    if has_opaque(form):
-        return "opaque"
-    return "json" if _is_same(value, form) else "converted"
-
-
 def has_opaque(form: Any) -> bool:
     """Tell whether a snapshot stands for objects without a JSON form, anywhere in it."""
     if isinstance(form, dict):
@@ -282,20 +290,6 @@ def has_opaque(form: Any) -> bool:
     if isinstance(form, list):
         return any(map(has_opaque, cast("list[Any]", form)))
     return isinstance(form, Opaque)
-
-
-def _is_same(value: Any, form: Any) -> bool:
-    if type(value) is not type(form):
-        return False
-    if type(form) is dict:
-        pairs = cast("dict[Any, Any]", form)
-        return len(value) == len(pairs) and all(
-            key in value and _is_same(value[key], item) for key, item in pairs.items()
-        )
-    if type(form) is list:
-        items = cast("list[Any]", form)
-        return len(value) == len(items) and all(map(_is_same, value, items))
-    return type(form) in _SCALARS or (type(form) is str and value == form)
 
 
 def plain(value: Any) -> Any:

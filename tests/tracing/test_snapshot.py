@@ -457,3 +457,25 @@ def test_what_is_nested_too_deep_for_packing_is_cut_like_any_other():
         deep = [deep]
 
     assert "<cut: nested too deep>" in json.dumps(plain(unpacked(packed(deep, Meter()))))
+
+
+CHANGES = {
+    "plain": ({"a": [1, "x", None, 1.5]}, "json"),
+    "tuple": ([(1, 2)], "converted"),
+    "key": ({1: "x"}, "converted"),
+    "object as key": ({Plain(): 1}, "converted"),
+    "bytes": (b"abc", "converted"),
+    "set": ({"a": {1}}, "converted"),
+    "too many": ([0] * (MOST_NODES + 1), "converted"),
+    "object": ({"a": [Plain()]}, "opaque"),
+    "object before a tuple": ([Plain(), (1,)], "opaque"),
+    "object before a key": ([Plain(), {Plain(): 1}], "opaque"),
+}
+
+
+@pytest.mark.parametrize(("value", "form"), CHANGES.values(), ids=CHANGES)
+def test_meter_tells_whether_the_json_is_the_value(value, form):
+    meter = Meter()
+    snapshot(value, meter)
+
+    assert meter.form == form
