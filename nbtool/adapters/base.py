@@ -11,7 +11,7 @@ from nbtool.adapters.content import joined, message_content, section
 from nbtool.adapters.values import as_text
 from nbtool.adapters.wording import described
 from nbtool.errors import AdapterParseError
-from nbtool.runtime.door import run
+from nbtool.runtime.callables import waiting_method
 from nbtool.signatures.annotations import type_text
 from nbtool.tracing.boundary import traced_inline
 
@@ -67,18 +67,6 @@ class Adapter:
 
     # -- asking --------------------------------------------------------------------------------
 
-    def __call__(
-        self,
-        lm: BaseLM,
-        lm_kwargs: Fields,
-        signature: type[Signature],
-        demos: Iterable[Mapping[str, Any]],
-        inputs: Fields,
-    ) -> list[Fields]:
-        """Ask an LM and read its answers, from synchronous code; see `acall`."""
-        __tracebackhide__ = True
-        return run(self.acall(lm, lm_kwargs, signature, demos, inputs))
-
     async def acall(
         self,
         lm: BaseLM,
@@ -108,6 +96,12 @@ class Adapter:
         await lm.ready()
         plan = native.planned(self, lm, lm_kwargs, signature, inputs)
         return await self._asked(lm, plan, list(demos))
+
+    __call__ = waiting_method(
+        acall,
+        "__call__",
+        "Ask an LM and read its answers, from synchronous code; see `acall`.",
+    )
 
     async def _asked(
         self, lm: BaseLM, plan: native.Plan, demos: list[Mapping[str, Any]]

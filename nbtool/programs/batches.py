@@ -8,7 +8,7 @@ from nbtool.programs.example import Example
 from nbtool.programs.parallel import Parallel
 from nbtool.programs.rows import arguments_of
 from nbtool.runtime.call import Call, marked_as_coroutine_function
-from nbtool.runtime.door import run
+from nbtool.runtime.callables import waiting_method
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,35 +18,6 @@ if TYPE_CHECKING:
 
 class Batched:
     """Run over many examples; modules are this too."""
-
-    def batch(
-        self,
-        examples: Iterable[Any],
-        num_threads: int | None = None,
-        max_errors: int | None = None,
-        return_failed_examples: bool = False,
-        provide_traceback: bool | None = None,
-        disable_progress_bar: bool = False,
-        timeout: float | None = 120,
-        straggler_limit: int | None = 3,
-    ) -> list[Any] | Failures:
-        """Run this program over examples and wait, from synchronous code.
-
-        See `abatch`. In a notebook the running loop goes on meanwhile.
-        """
-        __tracebackhide__ = True  # IPython and pytest leave such frames out
-        return run(
-            self.abatch(
-                examples,
-                num_threads,
-                max_errors,
-                return_failed_examples,
-                provide_traceback,
-                disable_progress_bar,
-                timeout,
-                straggler_limit,
-            )
-        )
 
     @marked_as_coroutine_function
     def abatch(
@@ -97,6 +68,15 @@ class Batched:
         )
         pairs = [(self, _inputs(example)) for example in examples]
         return parallel.acall(pairs, name=f"{type(self).__name__}.batch")
+
+    batch = waiting_method(
+        abatch,
+        "batch",
+        """Run this program over examples and wait, from synchronous code.
+
+        See `abatch`. In a notebook the running loop goes on meanwhile.
+        """,
+    )
 
 
 def _inputs(example: Any) -> Any:

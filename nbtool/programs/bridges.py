@@ -7,12 +7,11 @@ for code that was written for DSPy.
 from __future__ import annotations
 
 import functools
-import inspect
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from nbtool.programs.module import Module
-from nbtool.runtime.callables import awaited
+from nbtool.runtime.callables import awaited, waiting
 from nbtool.runtime.door import run
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def syncify(program: P, in_place: bool = True) -> P:
         Name and call shape as DSPy's function of that name.
     """
     if not isinstance(program, Module):
-        return cast("P", _waiting(program))
+        return cast("P", waiting(program))
     if not in_place:
         return cast("P", SyncProgram(program))
     if program.runs_on_loop:  # one that has `forward` alone can be called as it is
@@ -85,16 +84,6 @@ def syncify(program: P, in_place: bool = True) -> P:
 def _forward(self: Module, *args: Any, **kwargs: Any) -> Any:
     __tracebackhide__ = True  # IPython and pytest leave such frames out
     return run(self.aforward(*args, **kwargs))
-
-
-def _waiting(function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        __tracebackhide__ = True  # as above
-        result = function(*args, **kwargs)
-        return run(result) if inspect.isawaitable(result) else result
-
-    return call
 
 
 class SyncProgram(Module):

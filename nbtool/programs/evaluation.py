@@ -14,8 +14,7 @@ from nbtool.programs.prediction import Prediction
 from nbtool.programs.rows import Options, all_done, arguments_of, called, checked_concurrency
 from nbtool.programs.scores import EvaluationResult, check_writable
 from nbtool.runtime.call import Call, call_of, marked_as_coroutine_function
-from nbtool.runtime.callables import awaited
-from nbtool.runtime.door import run
+from nbtool.runtime.callables import awaited, waiting, waiting_method
 
 if TYPE_CHECKING:
     import os
@@ -107,34 +106,6 @@ class Evaluate:
         self.save_as_json = save_as_json
         self.callbacks: list[Any] = list(callbacks)
 
-    def __call__(
-        self,
-        program: Callable[..., Any],
-        metric: Metric | None = None,
-        devset: Iterable[Example] | None = None,
-        num_threads: int | None = None,
-        display_progress: bool | None = None,
-        display_table: bool | int | None = None,
-        callback_metadata: dict[str, Any] | None = None,
-        save_as_csv: Path | None = None,
-        save_as_json: Path | None = None,
-    ) -> EvaluationResult:
-        """Score a program and wait, from synchronous code; see `acall`."""
-        __tracebackhide__ = True  # IPython and pytest leave such frames out
-        return run(
-            self.acall(
-                program,
-                metric,
-                devset,
-                num_threads,
-                display_progress,
-                display_table,
-                callback_metadata,
-                save_as_csv,
-                save_as_json,
-            )
-        )
-
     @marked_as_coroutine_function
     def acall(
         self,
@@ -172,6 +143,10 @@ class Evaluate:
         """
         given = {name: value for name, value in locals().items() if name != "self"}
         return call_of("function", "Evaluate", self._evaluated, given, subject=self)
+
+    __call__ = waiting_method(
+        acall, "__call__", "Score a program and wait, from synchronous code; see `acall`."
+    )
 
     async def _evaluated(self, **given: Any) -> EvaluationResult:
         del given["callback_metadata"]
@@ -286,28 +261,7 @@ def aevaluate(
     metric: Metric,
     **options: Any,
 ) -> Call[EvaluationResult]:
-    """Score a program on examples; see `Evaluate` for the options.
-
-    Args:
-        program: A module, tool or function, asynchronous or not.
-        devset: Examples that know their inputs, at least one.
-        metric: Returns a number for an example and what the program made of it; asynchronous or
-            not.
-        **options: As for `Evaluate`.
-
-    Returns:
-        The score in percent, and each example with its prediction and score.
-    """
-    return Evaluate(devset=devset, metric=metric, **options).acall(program)
-
-
-def evaluate(
-    program: Callable[..., Any],
-    devset: Iterable[Example],
-    metric: Metric,
-    **options: Any,
-) -> EvaluationResult:
-    """Score a program on examples and wait, from synchronous code; see `aevaluate`.
+    """Score a program on examples; `evaluate` does it from synchronous code.
 
     Args:
         program: A module, tool or function, asynchronous or not.
@@ -330,5 +284,7 @@ def evaluate(
         >>> result.score, result.table()[0]["exact"]
         (100.0, True)
     """
-    __tracebackhide__ = True  # IPython and pytest leave such frames out
-    return run(aevaluate(program, devset, metric, **options))
+    return Evaluate(devset=devset, metric=metric, **options).acall(program)
+
+
+evaluate = waiting(aevaluate, "evaluate")

@@ -17,8 +17,7 @@ from nbtool.programs.rows import (
     checked_concurrency,
 )
 from nbtool.runtime.call import Call, call_of, marked_as_coroutine_function
-from nbtool.runtime.callables import awaited
-from nbtool.runtime.door import run
+from nbtool.runtime.callables import awaited, waiting_method
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,20 +89,6 @@ class Parallel:
         self.failed_examples: list[Any] = []
         self.exceptions: list[BaseException] = []
 
-    def __call__(
-        self, exec_pairs: Iterable[tuple[Any, Any]], num_threads: int | None = None
-    ) -> list[Any] | Failures:
-        """Run the pairs and wait for them, from synchronous code; see `acall`."""
-        __tracebackhide__ = True  # IPython and pytest leave such frames out
-        return run(self.acall(exec_pairs, num_threads))
-
-    def forward(
-        self, exec_pairs: Iterable[tuple[Any, Any]], num_threads: int | None = None
-    ) -> list[Any] | Failures:
-        """Run the pairs and wait for them, from synchronous code; see `acall`."""
-        __tracebackhide__ = True  # as above
-        return self(exec_pairs, num_threads)
-
     @marked_as_coroutine_function
     def acall(
         self,
@@ -152,6 +137,11 @@ class Parallel:
             return found, self.failed_examples, self.exceptions
 
         return call_of("function", name, work, described)
+
+    __call__ = waiting_method(
+        acall, "__call__", "Run the pairs and wait for them, from synchronous code; see `acall`."
+    )
+    forward = __call__
 
     def _arguments(self, program: Any, given: Any) -> Arguments:
         if isinstance(given, list) and isinstance(program, Parallel):

@@ -90,7 +90,7 @@ ResultForm = Literal["json", "converted", "opaque"]
 
 
 class Meter:
-    """Count what a snapshot costs while it is taken, and note what becomes of the value."""
+    """Count what a snapshot costs, and note what becomes of the value."""
 
     __slots__ = ("bytes", "form", "nodes")
 
