@@ -7,19 +7,20 @@ ones that watch everything, an object's own ``callbacks`` those that watch its s
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
 import logging
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nbtool.configuration import value_of
-from nbtool.tracing.boundary import install, traced, traced_inline
+from nbtool.tracing.boundary import install
+from nbtool.tracing.wrapping import as_step, caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from nbtool.tracing.span import Span
+    from nbtool.tracing.wrapping import Described
 
 ACTIVE_CALL_ID: ContextVar[str | None] = ContextVar("active_call_id", default=None)
 """Id of the innermost watched call: in a start handler that is the parent of the call.
@@ -210,37 +211,13 @@ def with_callbacks(function: Callable[..., Any]) -> Any:
         Name and arguments of the handlers as DSPy's decorator of that name.
     """
     signature = inspect.signature(function)
-    itself = next(iter(signature.parameters))
+    own = signature.replace(parameters=list(signature.parameters.values())[1:])
 
-    def bound(instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        arguments = signature.bind(instance, *args, **kwargs)
+    def described(instance: Any, /, *args: Any, **kwargs: Any) -> Described:
+        arguments = own.bind(*args, **kwargs)
         arguments.apply_defaults()
-        return {name: value for name, value in arguments.arguments.items() if name != itself}
+        name = f"{type(instance).__name__}.{function.__name__}"
+        call = caller(function.__get__(instance), own)
+        return name, call, dict(arguments.arguments), instance
 
-    def step(instance: Any) -> tuple[str, Callable[..., Any]]:
-        def call(**inputs: Any) -> Any:
-            everything = cast("Any", {itself: instance, **inputs})
-            arguments = inspect.BoundArguments(signature, everything)
-            return function(*arguments.args, **arguments.kwargs)
-
-        return f"{type(instance).__name__}.{function.__name__}", call
-
-    if inspect.iscoroutinefunction(function):
-
-        @functools.wraps(function)
-        async def async_step(instance: Any, *args: Any, **kwargs: Any) -> Any:
-            name, call = step(instance)
-            inputs = bound(instance, args, kwargs)
-            return await traced("function", name, call, inputs, subject=instance)
-
-        return async_step
-
-    @functools.wraps(function)
-    def sync_step(instance: Any, *args: Any, **kwargs: Any) -> Any:
-        __tracebackhide__ = True  # IPython and pytest leave such frames out
-        name, call = step(instance)
-        return traced_inline(
-            "function", name, call, bound(instance, args, kwargs), subject=instance
-        )
-
-    return sync_step
+    return as_step(function, described)

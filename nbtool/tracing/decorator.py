@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from nbtool.tracing import (
-    boundary,
     process,  # noqa: F401 # pyright: ignore[reportUnusedImport] - calls are recorded from now on
 )
+from nbtool.tracing.wrapping import as_step, caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from nbtool.tracing.wrapping import Described
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,40 +69,9 @@ def _wrap(function: Callable[..., Any], *, name: str | None) -> Callable[..., An
         )
     shown = name or function.__name__
     signature = inspect.signature(function)
+    call = caller(function, signature)
 
-    def bind(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        return dict(signature.bind(*args, **kwargs).arguments)
+    def described(*args: Any, **kwargs: Any) -> Described:
+        return shown, call, dict(signature.bind(*args, **kwargs).arguments), None
 
-    call = _caller(function, signature)
-
-    if inspect.iscoroutinefunction(function):
-
-        @functools.wraps(function)
-        async def async_step(*args: Any, **kwargs: Any) -> Any:
-            return await boundary.traced("function", shown, call, bind(args, kwargs))
-
-        async_step.__nbtool_step__ = function  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess] - a debugger looks it up
-        return async_step
-
-    @functools.wraps(function)
-    def sync_step(*args: Any, **kwargs: Any) -> Any:
-        return boundary.traced_inline("function", shown, call, bind(args, kwargs))
-
-    sync_step.__nbtool_step__ = function  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess] - as above
-    return sync_step
-
-
-def _caller(function: Callable[..., Any], signature: inspect.Signature) -> Callable[..., Any]:
-    """Return what calls a function with the arguments of a span."""
-
-    def call(**inputs: Any) -> Any:
-        bound = inspect.BoundArguments(signature, cast("Any", inputs))
-        return function(*bound.args, **bound.kwargs)
-
-    def rebound(other: Callable[..., Any]) -> Callable[..., Any]:
-        return _caller(other, inspect.signature(other))
-
-    call.__signature__ = signature  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess] - what an edit is checked against
-    call.__wrapped__ = function  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess] - a debugger looks it up again
-    call.rebound = rebound  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess] - and runs what it finds
-    return call
+    return as_step(function, described)
