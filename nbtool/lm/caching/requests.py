@@ -149,39 +149,40 @@ def request_cache(
         _log.warning(
             "maxsize=%r does nothing: see configure_cache(memory_max_entries=...).", maxsize
         )
-    ignored = ignored_args_for_cache_key or IGNORED
+    return functools.partial(
+        _cached,
+        counted=cache_arg_name,
+        ignored=ignored_args_for_cache_key or IGNORED,
+        in_memory=enable_memory_cache,
+    )
 
-    def decorator(fn: F) -> F:
-        signature, identity = inspect.signature(fn), _identity_of(fn)
 
-        def request_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
-            named = _named(signature, args, kwargs)
-            counted = named if cache_arg_name is None else dict(named[cache_arg_name])
-            return {**counted, **identity}
+def _cached(fn: F, *, counted: str | None, ignored: Collection[str], in_memory: bool) -> F:
+    signature, identity = inspect.signature(fn), _identity_of(fn)
 
-        @functools.wraps(fn)
-        async def acall(*args: Any, **kwargs: Any) -> Any:
-            request = request_of(args, kwargs)
-            ask = functools.partial(fn, *args, **kwargs)
-            return (await _found(request, ask, ignored, in_memory=enable_memory_cache))[0]
+    def request_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
+        named = _named(signature, args, kwargs)
+        return {**(named if counted is None else dict(named[counted])), **identity}
 
-        @functools.wraps(fn)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            tiers = _tiers_for(request_of(args, kwargs), ignored, enable_memory_cache)
-            if tiers is None:
-                return fn(*args, **kwargs)
-            kept = tiers.recall() or run(tiers.fetch())
-            if kept is not None:
-                return kept.read()
-            value = fn(*args, **kwargs)  # here, not behind the door: it stays in its thread
-            entry = entry_of(value)
-            if entry is not None:
-                run(tiers.keep(value, entry))
-            return value
+    async def acall(*args: Any, **kwargs: Any) -> Any:
+        ask = functools.partial(fn, *args, **kwargs)
+        return (await _found(request_of(args, kwargs), ask, ignored, in_memory=in_memory))[0]
 
-        return cast("F", acall if inspect.iscoroutinefunction(fn) else call)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        tiers = _tiers_for(request_of(args, kwargs), ignored, in_memory)
+        if tiers is None:
+            return fn(*args, **kwargs)
+        kept = tiers.recall() or run(tiers.fetch())
+        if kept is not None:
+            return kept.read()
+        value = fn(*args, **kwargs)  # here, not behind the door: it stays in its thread
+        entry = entry_of(value)
+        if entry is not None:
+            run(tiers.keep(value, entry))
+        return value
 
-    return decorator
+    cached = acall if inspect.iscoroutinefunction(fn) else call
+    return cast("F", functools.update_wrapper(cached, fn))
 
 
 def _identity_of(fn: Callable[..., Any]) -> Request:
