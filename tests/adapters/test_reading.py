@@ -37,11 +37,18 @@ class Word(enum.StrEnum):
 
 class City(pydantic.BaseModel):
     name: str
+    founded: dt.date | None = None
 
 
 @dataclasses.dataclass
 class Point:
     x: int
+
+
+@dataclasses.dataclass
+class Spot:
+    x: int
+    y: float
 
 
 class Pair(NamedTuple):
@@ -120,6 +127,47 @@ READ = [
     ("00000000-0000-0000-0000-000000000001", uuid.UUID, uuid.UUID(int=1)),
     ("5", pydantic.PositiveInt, 5),
     ("inf", float, float("inf")),
+    ("42", int, 42),
+    (" 42 ", int, 42),
+    ("4.5", float, 4.5),
+    ("True", bool, True),
+    ("no", bool, False),
+    ("[1, 2]", list[int], [1, 2]),
+    ("[1, 2", list[int], [1, 2]),
+    ("```json\n[1, 2]\n```", list[int], [1, 2]),
+    ("[1, 1]", set[int], {1}),
+    ('[1, "a"]', tuple[int, str], (1, "a")),
+    ('{"a": 1}', dict[str, int], {"a": 1}),
+    ("{'a': 1,}", dict, {"a": 1}),
+    ("a", Literal["a", "b"], "a"),
+    ('"B"', Literal["a", "b"], "b"),
+    ("red", Colour, Colour.RED),
+    ("RED", Colour, Colour.RED),
+    ("1", Colour, Colour.ONE),
+    ('["red"]', list[Colour], [Colour.RED]),
+    ("5", Optional[int], 5),  # noqa: UP045 - users write it so
+    ("None", Optional[int], None),  # noqa: UP045 - users write it so
+    ("null", str | None, None),
+    ("text", str | None, "text"),
+    ("2024-01-02", dt.date | None, dt.date(2024, 1, 2)),
+    ("a", Literal["a"] | None, "a"),
+    ("2024-01-02T03:04:05", dt.datetime, dt.datetime(2024, 1, 2, 3, 4, 5)),  # noqa: DTZ001 - no zone was written
+    ("2024-01-02", dt.date, dt.date(2024, 1, 2)),
+    ('{"name": "Oslo"}', City, City(name="Oslo")),
+    ('{name: "Oslo"', City, City(name="Oslo")),
+    ('Sure: {"name": "Oslo"}. Good?', City, City(name="Oslo")),
+    ('{"x": 1, "y": 2}', Spot, Spot(1, 2.0)),
+    ("any text", Any, "any text"),
+    ("  kept  ", str, "  kept  "),
+    ("null", str, "null"),
+    ("", str, ""),
+    (3, str, "3"),
+    (["a"], str, '["a"]'),
+    ("3", int | str, 3),
+    ([1, 2], list[int], [1, 2]),
+    ({"name": "Oslo"}, City, City(name="Oslo")),
+    (None, int | None, None),
+    ("red", Colour | None, Colour.RED),
 ]
 
 
@@ -172,9 +220,21 @@ def test_json_is_read_so(given, type_, value):
         ("yellow", Colour),
         ("[" * 5000, list[Any]),
         ("9" * 10_000, int),
+        ("many", int),
+        ("", int),
+        ("maybe", bool),
+        ("one, two", list[str]),
+        ("c", Literal["a", "b"]),
+        ("blue", Colour),
+        ("{}", City),
+        ("yesterday", dt.date),
+        ("None", int),
+        (None, int),
+        ("Oslo", City),
     ],
     ids=["units", "fraction", "nothing", "word", "bullets", "object", "n/a", "choice",
-         "deep", "endless"],
+         "deep", "endless", "many", "no number", "perhaps", "words", "other letter",
+         "other colour", "no city", "no date", "none", "null", "bare city"],
 )  # fmt: skip
 def test_what_is_no_such_value_is_a_value_error(text, type_):
     with pytest.raises(ValueError, match=r".+"):
