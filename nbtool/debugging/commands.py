@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from nbtool.debugging.edits import from_json
 from nbtool.errors import NbtoolError
 from nbtool.runtime import detaching
-from nbtool.tracing.record import secrets_in_use
+from nbtool.tracing.record import secrets_in_use, text_of_error
 from nbtool.tracing.scrub import scrub, scrub_text
 from nbtool.tracing.snapshot import Meter, has_opaque, plain, snapshot
 
@@ -84,17 +84,12 @@ def _of_stop(stop: Stop) -> Message:
         "place": stop.place,
         "reason": stop.reason,
         "note": _text(stop.note),
-        "error": None if error is None else _text(f"{type(error).__name__}: {_said(error)}"),
+        "error": None
+        if error is None
+        else _text(f"{type(error).__name__}: {text_of_error(error)}"),
         "waits_s": round(time.monotonic() - stop.since_s, 3),
         "verbs": list(_AT[stop.place]),
     }
-
-
-def _said(error: Exception) -> str:
-    try:
-        return str(error)
-    except Exception as failure:  # noqa: BLE001 - a user's __str__ may do anything
-        return f"<its __str__ raised {type(failure).__name__}>"
 
 
 def _text(text: str) -> str:

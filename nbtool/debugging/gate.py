@@ -16,6 +16,7 @@ from nbtool.debugging.stops import GO, Decision, Reason, Stop, Waiting
 from nbtool.errors import DebugError
 from nbtool.runtime import rehearsal
 from nbtool.runtime.door import run
+from nbtool.tracing.record import text_of_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -390,5 +391,5 @@ def _was_met_inside(error: Exception, span: Span) -> bool:
 
 def _note_attempt(span: Span, error: Exception) -> None:
     earlier = (span.attributes or {}).get("attempts", [])
-    made = {"error": type(error).__name__, "message": str(error)}
+    made = {"error": type(error).__name__, "message": text_of_error(error)}
     span.annotate(attempts=[*earlier, made])

@@ -98,10 +98,11 @@ class ErrorRecord:
         if _last_seen_by(error) <= span_id:
             _mark_seen(error, span_id)
             text = scrub_text(_user_traceback(error.__traceback__), secrets=secrets)
-        return cls(name, scrub_text(_text_of(error), secrets=secrets), text, _code_of(error))
+        return cls(name, scrub_text(text_of_error(error), secrets=secrets), text, _code_of(error))
 
 
-def _text_of(error: BaseException) -> str:
+def text_of_error(error: BaseException) -> str:
+    """Return the text of an error; what its ``__str__`` raises is said instead."""
     try:
         return str(error)
     except Exception as failure:  # noqa: BLE001 - a user's __str__ may do anything

@@ -339,3 +339,29 @@ async def test_error_that_is_let_go_is_the_one_that_was_raised(failing):
     with pytest.raises(KeyError, match="temp"):
         await session
     assert session.state == "failed"
+
+
+async def test_error_without_a_text_can_be_retried_and_stays_in_the_trace():
+    class MuteError(Exception):
+        def __str__(self):
+            raise RuntimeError("no text")
+
+    failures = [MuteError()]
+
+    @nbtool.traced
+    async def flaky():
+        if failures:
+            raise failures.pop()
+        return "done"
+
+    session = nbtool.debug(flaky())
+    await session.wait_paused()
+    session.retry(func=flaky)
+
+    assert await session == "done"
+    (attempts,) = [
+        span.attributes["attempts"]
+        for span in session.call.trace.spans
+        if "attempts" in span.attributes
+    ]
+    assert attempts == [{"error": "MuteError", "message": "<its __str__ raised RuntimeError>"}]
