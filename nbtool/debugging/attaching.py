@@ -100,7 +100,7 @@ def debugged(awaitable: Awaitable[T], session: Session[T]) -> Session[T]:
         interrupt.watch()
     call.when_done(session.call_ended)
     if prompt.is_wanted():
-        prompt.attend(session)
+        prompt.attend(session, loop)
     return session
 
 

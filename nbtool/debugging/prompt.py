@@ -6,6 +6,7 @@ goes on and Ctrl-C means what it always means.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -14,9 +15,10 @@ import threading
 from typing import TYPE_CHECKING, Any, TextIO
 
 from nbtool.debugging.commands import editable, obey, status
-from nbtool.runtime import cells
+from nbtool.runtime import cells, waking
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from nbtool.debugging.session import Session
@@ -47,9 +49,20 @@ def is_wanted() -> bool:
     return bool(sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty())
 
 
-def attend(session: Session[Any]) -> None:
-    """Ask at the terminal whenever a chain is paused, until it has ended."""
-    Prompt(session, sys.stdout, _lines_of_stdin).start()
+def attend(session: Session[Any], loop: asyncio.AbstractEventLoop | None) -> None:
+    """Ask at the terminal whenever a chain is paused, until it has ended.
+
+    Args:
+        session: The chain's debugger.
+        loop: The loop that runs in this thread, if any. With a second thread at work, Ctrl-C often
+            strikes while it falls asleep, and has to wake it.
+    """
+    prompt = Prompt(session, sys.stdout, _lines_of_stdin)
+    if loop is not None:
+        woken = waking.WokenBySignals(loop)
+        woken.__enter__()
+        prompt.when_over = lambda: loop.call_soon_threadsafe(woken.__exit__)
+    prompt.start()
 
 
 class Prompt(threading.Thread):
@@ -60,6 +73,9 @@ class Prompt(threading.Thread):
         out: Where to write.
         lines: Called with what to ask meanwhile; returns the next line, "" at the end of the
             input, or None where the chain went on before a line came.
+
+    Attributes:
+        when_over: Called in the end.
     """
 
     def __init__(
@@ -72,6 +88,7 @@ class Prompt(threading.Thread):
         self._session, self._out, self._lines = session, out, lines
         self._changed = threading.Event()
         self._told: list[int] = []
+        self.when_over: Callable[[], object] = bool
 
     def run(self) -> None:
         """Ask until the chain has ended."""
@@ -84,6 +101,8 @@ class Prompt(threading.Thread):
                 self._changed.clear()
         finally:
             end()
+            with contextlib.suppress(RuntimeError):  # the loop was closed
+                self.when_over()
 
     def _is_paused(self) -> bool:
         return self._session.state == "paused"

@@ -23,7 +23,7 @@ from asyncio import events
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nbtool.errors import LoopClosedError, LoopError, NestedLoopError, WrongLoopError
-from nbtool.runtime import cells, forking, interrupt, parked, rehearsal, threads
+from nbtool.runtime import cells, forking, interrupt, parked, rehearsal, threads, waking
 from nbtool.runtime.driven import Driven
 from nbtool.runtime.outcome import Outcome, guarded
 from nbtool.runtime.waiters import Waiter
@@ -155,7 +155,8 @@ def _run_here(
 ) -> T:
     task = loop.create_task(guarded(awaitable, timeout_s))
     try:
-        outcome = loop.run_until_complete(task)
+        with waking.WokenBySignals(loop):
+            outcome = loop.run_until_complete(task)
     except (KeyboardInterrupt, SystemExit):  # raised in a child task or between two steps
         _end(loop, task)
         raise

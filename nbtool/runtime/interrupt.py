@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from nbtool.errors import ChainExitedError
-from nbtool.runtime import cells, forking, parked
+from nbtool.runtime import cells, forking, parked, waking
 from nbtool.runtime.outcome import guarded, root_task
 from nbtool.tracing.boundary import current_span, traced, traced_inline
 
@@ -133,6 +133,8 @@ class Wait:
         self.is_cells = cells.is_below()
         self.cell = cells.descent()
         _install()
+        if not _waits:
+            _wake(self.loop)
         _waits.append(self)
         self._serving = cells.waiting()
         self._serving.__enter__()
@@ -144,10 +146,12 @@ class Wait:
         self._serving.__exit__(None, None, None)
         _waits.remove(self)
         if not _waits:
+            _woken[0].__exit__()
             _restore()
 
 
 _waits: list[Wait] = []
+_woken: list[waking.WokenBySignals] = []
 _previous: Any = None
 _instead: Callable[[], bool] = bool
 forking.in_child(_waits.clear)
@@ -170,6 +174,11 @@ def ask_first(instead: Callable[[], bool]) -> None:
 
 def _is_main_thread() -> bool:
     return threading.get_ident() == threading.main_thread().ident
+
+
+def _wake(loop: asyncio.AbstractEventLoop) -> None:
+    _woken[:] = [waking.WokenBySignals(loop)]
+    _woken[0].__enter__()
 
 
 def watch() -> None:

@@ -82,10 +82,13 @@ def terminal():
         each.close()
 
 
-@pytest.mark.parametrize("call", [
-    "plain('Rome', breakpoints=['look'])",
-    "asyncio.run(main('Rome', breakpoints=['look']))",
-], ids=["script", "async main"])  # fmt: skip
+CALLS = {
+    "script": "plain('Rome', breakpoints=['look'])",
+    "async main": "asyncio.run(main('Rome', breakpoints=['look']))",
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_step_is_looked_at_edited_and_let_go(terminal, call):
     page = terminal(call)
     assert "before tool look" in page.read("(nbtool) ")
@@ -147,8 +150,9 @@ def test_chain_is_stopped_at_the_prompt(terminal, ending):
     assert page.program.wait(10) == 1
 
 
-def test_interrupt_at_the_prompt_ends_the_program_as_always(terminal):
-    page = terminal("plain('Rome', breakpoints=['look'])")
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_interrupt_at_the_prompt_ends_the_program_as_always(terminal, call):
+    page = terminal(call)
     page.read("(nbtool) ")
     page.program.send_signal(2)
 

@@ -135,6 +135,23 @@ def test_first_interrupt_ends_the_cell_and_all_of_its_chain(page, record_propert
     assert took_s < PROMPT_S
 
 
+UNSEEN = """
+import signal, threading, time
+def interrupt_unseen():
+    time.sleep(0.3)
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+threading.Thread(target=interrupt_unseen).start()
+"""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_interrupt_that_finds_the_loop_asleep_unawares_is_not_lost(page, way):
+    cell = page.start(UNSEEN + WAYS[way].format(chain="sleeping"))
+    page.kernel.wait_for(cell.msg_id, timeout_s=10)
+
+    assert cell.error_name in {"KeyboardInterrupt", "Interrupted", "InterruptedWait"}
+
+
 @pytest.mark.parametrize("way", ["run", "call", "await"])
 def test_first_interrupt_ends_a_step_that_blocks_in_a_child_task(page, record_property, way):
     cell = page.start(WAYS[way].format(chain="blocking_child"))

@@ -119,7 +119,9 @@ async def test_kernel_can_be_used_from_an_async_test(shared_kernel):
 
 
 def test_interrupt_ends_a_blocking_cell(kernel):
-    sleeping = kernel.submit("import time\nprint('on', flush=True)\ntime.sleep(60)")
+    # Not one long sleep: an interrupt on the way into it would be seen at its end only.
+    steps = "for _ in range(600):\n    time.sleep(0.1)"
+    sleeping = kernel.submit(f"import time\nprint('on', flush=True)\n{steps}")
     kernel.wait_until(lambda: kernel.outputs_of(sleeping).stdout)
     kernel.interrupt()
 

@@ -47,7 +47,8 @@ def ask(connect):
 
     async def asked(program, *script, timeout_s=LONGEST_S, **inputs):
         async with ScriptedServer(script) as server:
-            lm = connect(server, cache=False, timeout=0.5)
+            waits = any(isinstance(step, Hang) for step in script)
+            lm = connect(server, cache=False, timeout=0.5 if waits else LONGEST_S)
             with context(lm=lm):
                 before = len(asyncio.all_tasks())
                 call = program.acall(**(inputs or {"question": "?"}))
