@@ -47,14 +47,15 @@ def status(session: Session[Any]) -> Message:
 
     Returns:
         ``state``; ``paused``: for each branch that waits its ``step`` (id), ``kind``, ``name``,
-        ``place``, ``reason``, ``note``, ``error``, ``waits_s`` and the ``verbs`` that mean
-        something for it; ``in_flight``: ``step`` and ``what`` of steps that a pause waits for;
-        ``verbs`` for the whole chain; ``usd`` and ``tokens`` spent.
+        ``place``, ``reason``, ``note``, ``error``, ``waits_s``, the ``verbs`` that mean something
+        for it, and ``repeats``, what a retry would run ``again`` and what would be ``served``;
+        ``in_flight``: ``step`` and ``what`` of steps that a pause waits for; ``verbs`` for the
+        whole chain; ``usd`` and ``tokens`` spent.
     """
     stops = session.paused
     return {
         "state": session.state,
-        "paused": [_of_stop(stop) for stop in stops],
+        "paused": [_of_stop(session, stop) for stop in stops],
         "in_flight": [{"step": i, "what": _text(what)} for i, what in session.in_flight],
         "verbs": _verbs(session, stops),
         "usd": session.spent.usd,
@@ -75,7 +76,7 @@ def _verbs(session: Session[Any], stops: list[Stop]) -> list[str]:
     return verbs
 
 
-def _of_stop(stop: Stop) -> Message:
+def _of_stop(session: Session[Any], stop: Stop) -> Message:
     error = stop.error
     return {
         "step": stop.span.id,
@@ -89,7 +90,15 @@ def _of_stop(stop: Stop) -> Message:
         else _text(f"{type(error).__name__}: {text_of_error(error)}"),
         "waits_s": round(time.monotonic() - stop.since_s, 3),
         "verbs": list(_AT[stop.place]),
+        "repeats": _repeats(session, stop),
     }
+
+
+def _repeats(session: Session[Any], stop: Stop) -> dict[str, list[str]] | None:
+    if "retry" not in _AT[stop.place]:
+        return None
+    found = session.repeats(stop)
+    return {what: [_text(name) for name in names] for what, names in found.items()}
 
 
 def _text(text: str) -> str:
@@ -108,15 +117,43 @@ def editable(session: Session[Any], step: int) -> Message:
         that cannot be edited as text, for they hold objects or something that was scrubbed.
         An empty dict where no such step waits.
     """
-    stop = next((s for s in session.paused if s.span.id == step), None)
+    stop = _waiting(session, step)
     if stop is None or stop.place == "inside":
         return {}
     what = "output" if stop.place == "after" else "inputs"
     live = {"output": stop.span.output} if what == "output" else stop.span.inputs
     held = {name: snapshot(value, Meter()) for name, value in live.items()}
-    shown: Message = scrub(plain(held), secrets=secrets_in_use())
+    shown = _shown(held)
     fixed = [name for name in held if has_opaque(held[name]) or shown[name] != plain(held[name])]
     return {"what": what, "values": shown, "fixed": fixed}
+
+
+def seen(session: Session[Any], step: int) -> Message:
+    """Return what can be seen of a waiting step that its record does not have yet.
+
+    Args:
+        session: The session.
+        step: Id of the step.
+
+    Returns:
+        JSON-like and scrubbed: the ``output`` that it gave, or the local ``variables`` where it
+        waits inside; else an empty dict.
+    """
+    stop = _waiting(session, step)
+    if stop is None or stop.place not in ("after", "inside"):
+        return {}
+    what, live = (
+        ("output", stop.span.output) if stop.place == "after" else ("variables", stop.values)
+    )
+    return _shown({what: snapshot(live, Meter())})
+
+
+def _waiting(session: Session[Any], step: int) -> Stop | None:
+    return next((stop for stop in session.paused if stop.span.id == step), None)
+
+
+def _shown(held: dict[str, Any]) -> Message:
+    return scrub(plain(held), secrets=secrets_in_use())
 
 
 _WHOLE: dict[str, Callable[[Session[Any]], object]] = {
@@ -139,6 +176,9 @@ _OF_A_STEP: dict[str, Callable[[Session[Any], int | None, Message], object]] = {
     ),
     "edit_output": lambda session, step, given: session.edit(step, output=_value(given)),
 }
+
+VERBS = frozenset((*_WHOLE, *_OF_A_STEP))
+"""What `obey` understands."""
 
 
 def _value(given: Message) -> Any:

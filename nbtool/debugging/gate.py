@@ -100,6 +100,9 @@ class ChainGate:
         """Stand at the boundaries of a root call from now on, also where it runs already."""
         run.gate = self
         run.attach(self)
+        for instrument in run.instruments:
+            if told := getattr(instrument, "debugged_by", None):
+                told(self)
 
     def take_up(self, root: Span) -> None:
         """Learn what is open of a call that runs already."""

@@ -42,7 +42,7 @@ def _given(record: SpanRecord) -> list[Section]:
         found.append({"title": "Messages", "kind": "messages", "messages": turns})
     if inputs:
         title = "Options" if messages else "Arguments" if record.kind == "tool" else "Inputs"
-        found.append(_value(title, inputs))
+        found.append(value(title, inputs))
     return found
 
 
@@ -64,22 +64,28 @@ def _gave(record: SpanRecord) -> list[Section]:
             if len(answers) == 1
             else [f"Completion {n + 1}" for n in range(len(answers))]
         )
-        return [_value(name, answer) for name, answer in zip(names, answers, strict=True)]
+        return [value(name, answer) for name, answer in zip(names, answers, strict=True)]
     title = {"tool": "Result", "predict": "Fields"}.get(record.kind, "Output")
-    return [_value(title, output)]
+    return [value(title, output)]
 
 
-def _value(title: str, value: Any) -> Section:
-    if isinstance(value, str):
-        return _text(title, value)
-    if isinstance(value, dict) and value:
-        fields = cast("dict[str, Any]", value).items()
+def value(title: str, held: Any) -> Section:
+    """Return one part of a step: a text, a table of fields, or JSON.
+
+    Args:
+        title: What stands above it.
+        held: JSON-like and scrubbed.
+    """
+    if isinstance(held, str):
+        return _text(title, held)
+    if isinstance(held, dict) and held:
+        fields = cast("dict[str, Any]", held).items()
         shown = [
             [str(name), cut(each if isinstance(each, str) else as_json(each))]
             for name, each in fields
         ]
         return {"title": title, "kind": "table", "rows": shown}
-    return {"title": title, "kind": "json", "text": cut(as_json(value))}
+    return {"title": title, "kind": "json", "text": cut(as_json(held))}
 
 
 def _text(title: str, text: str) -> Section:

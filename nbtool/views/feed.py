@@ -56,6 +56,8 @@ class Feed:
         self._ended: deque[int] = deque()
         self._bare: dict[int, SpanRecord] = {}  # whose values a page has not got
         self._wants_all = False
+        self._marks: dict[int, str] = {}
+        self._remarked: set[int] = set()
         self._groups = _Groups()
         self._sums = _Sums()
 
@@ -97,6 +99,17 @@ class Feed:
         """Tell values of steps in large groups too, from now on and of those before."""
         self._wants_all = True
 
+    def mark(self, places: dict[int, str]) -> None:
+        """Tell where steps wait for a person.
+
+        Args:
+            places: By ids of steps, as the page names them: before, after, failed, inside.
+        """
+        if places != self._marks:
+            changed = dict(set(places.items()) ^ set(self._marks.items()))
+            self._remarked.update(changed)
+            self._marks = places
+
     @property
     def has_more(self) -> bool:
         """Whether values are wanted that the next delta has no room for."""
@@ -135,6 +148,12 @@ class Feed:
             self._sums.take(record, is_new=record.id not in self._rows)
             regrouped += self._groups.take(record, self._rows)
         told = [self._told(self._wire_row(record)) for record in changed.values()]
+        told += [
+            self._told(self._wire_row(self._records[number]))
+            for number in self._remarked
+            if number in self._rows and number in self._records and number not in changed
+        ]
+        self._remarked.clear()
         for record in changed.values():
             self._note_state(record)
         groups = [self._told(_wired(tally.row())) for tally in self._groups.changed()]
@@ -156,6 +175,8 @@ class Feed:
             self._bare.pop(number, None)
             row = _wired(row_of(record, _CHARS))
         row[1] = self._groups.parent_of(record)
+        if number in self._marks:
+            row[-1] = {**row[-1], "paused": self._marks[number]}
         return row
 
     def _told(self, row: WireRow) -> WireRow:

@@ -9,16 +9,14 @@ What belongs to a notebook (displaying, widgets) is behind `Screen` (`nbtool.vie
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import threading
 import time
-import weakref
 from asyncio import events
 from typing import TYPE_CHECKING, Any
 
-from nbtool.runtime.inflight import running
 from nbtool.views import detail, html, text
+from nbtool.views.calls import ShownCalls
 from nbtool.views.feed import Feed, encoded
 
 if TYPE_CHECKING:
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from nbtool.runtime.call import Call
+    from nbtool.tracing.boundary import Gate
     from nbtool.tracing.record import SpanRecord
     from nbtool.tracing.span import Run, Span
     from nbtool.views.html import Saved
@@ -37,7 +36,6 @@ _SETTLE_S = 0.5  # after the last call's end, for the next call of a loop
 _SNAPSHOT_S = 0.5  # while no page has answered yet
 _STATIC_AFTER_S, _STATIC_EVERY_S = 5.0, 3.0  # a copy that stays readable if the page is reloaded
 _REST = 200  # times as long as it took to write such a copy
-_STOP = {"cmd": "stop", "label": "Stop", "title": "Stop these calls", "enabled": True}
 _CLOSE = {"cmd": "close", "label": "Close", "title": "Leave what a saved notebook keeps"}
 _NOTICE_OF_PINNED = "Close this view before you save: a notebook keeps the closed form only."
 _NOTICE_OF_RELOAD = (
@@ -76,8 +74,7 @@ class LiveView:
         self.wants_tokens = wants_tokens
         self._screen = screen
         self._feed = Feed()
-        self._roots: dict[int, tuple[float, weakref.ref[asyncio.Task[Any]] | None]] = {}
-        self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
+        self._calls = ShownCalls(self._stir)
         self._lock = threading.Lock()
         self._page: Page | None = None
         self._pages_seen: set[Any] = set()  # that have said hello, by the name each gave itself
@@ -96,12 +93,16 @@ class LiveView:
 
     def attach(self, run: Run) -> None:
         """Watch a root call from now on."""
-        self._runs.add(run)
+        self._calls.add(run)
         run.attach(self)
+
+    def debugged_by(self, gate: Gate) -> None:
+        """Take up a debugger that a call gets; on any thread."""
+        self._calls.debuggers.follow(gate)
 
     def watches(self, run: Run) -> bool:
         """Tell whether a root call is shown here."""
-        return run in self._runs
+        return run in self._calls
 
     def opened(self, span: Span) -> None:
         """Note that a step starts."""
@@ -110,8 +111,7 @@ class LiveView:
             return
         self._feed.take(record)
         if span.parent is None:
-            with self._lock:
-                self._roots[span.id] = time.monotonic(), _current_task()
+            self._calls.opened(span)
             if self._state != "live":
                 self._on_loop(self._look, _MOMENT_S)
         self._stir()
@@ -123,12 +123,11 @@ class LiveView:
             return
         self._feed.take(record)
         if span.parent is None:
-            with self._lock:
-                self._roots.pop(span.id, None)
+            self._calls.closed(span)
             if record.status == "error" and self._state is None:
                 self._has_failed = True
                 self._on_loop(self._reveal_failed)
-            if not self._roots:
+            if not self._calls:
                 self._on_loop(self._settle, _SETTLE_S)
         self._stir()
 
@@ -137,8 +136,7 @@ class LiveView:
         for record in records:
             self._feed.take(record)
             if record.parent_id is None and record.end_s is None:
-                with self._lock:
-                    self._roots[record.id] = 0.0, None
+                self._calls.runs_already(record.id)
 
     def again_on(self, screen: Screen) -> LiveView:
         """Return a view of the same calls that stays until it is closed.
@@ -149,7 +147,7 @@ class LiveView:
         view = LiveView(screen, self.title, saved=self.saved, is_pinned=True)
         with self._lock:
             view.take_up(self._feed.records)
-        for run in self._runs:
+        for run in self._calls.runs:
             view.attach(run)
         return view
 
@@ -157,11 +155,10 @@ class LiveView:
 
     def _look(self) -> None:
         """Reveal the view if a call has been running for a moment."""
-        with self._lock:
-            began = [since for since, _ in self._roots.values()]
-        if not began or self._state == "live":
+        began_s = self._calls.longest_since_s()
+        if began_s is None or self._state == "live":
             return
-        wait_s = min(began) + _MOMENT_S - time.monotonic()
+        wait_s = began_s + _MOMENT_S - time.monotonic()
         if wait_s <= 0:
             self.reveal()
         else:
@@ -211,7 +208,7 @@ class LiveView:
         if not self._is_tended:
             self._is_tended = True
             self._on_loop(self._tend, _STATIC_AFTER_S)
-        if not self._roots:
+        if not self._calls:
             self._on_loop(self._settle, _SETTLE_S)
 
     @property
@@ -236,6 +233,7 @@ class LiveView:
         self._flush_is_due = False
         ui = self.ui()
         with self._lock:
+            self._feed.mark(self._calls.debuggers.marks())
             told = self._feed.delta(ui if ui != self._told_ui else None)
         self._told_ui = ui
         if self._page is None:
@@ -243,7 +241,7 @@ class LiveView:
         elif told is not None:
             self._page.tell(*told)
             self._keep_snapshot()
-        if self._feed.waits_for_text or self._feed.has_more or (self._page is None and self._roots):
+        if self._feed.waits_for_text or self._feed.has_more or (self._page is None and self._calls):
             self._stir()
 
     def _keep_snapshot(self) -> None:
@@ -265,7 +263,7 @@ class LiveView:
 
         By the clock: a chain that waits for one answer has nothing to tell meanwhile.
         """
-        self._is_tended = self._page is not None and bool(self._roots)
+        self._is_tended = self._page is not None and bool(self._calls)
         if not self._is_tended:
             return
         began_s = time.monotonic()
@@ -281,7 +279,7 @@ class LiveView:
 
     def _settle(self) -> None:
         """Turn into the static form when all calls have ended."""
-        if self._roots or self._state != "live" or self._is_pinned:
+        if self._calls or self._state != "live" or self._is_pinned:
             return
         call = self._expected
         if call is not None and call.span is None and not call.done():
@@ -313,19 +311,15 @@ class LiveView:
 
     def ui(self) -> dict[str, Any]:
         """Return what the page shows around the rows."""
-        is_running = bool(self._roots)
-        buttons = [_STOP] if is_running else [_CLOSE] if self._is_pinned else []
-        notice = None
+        shown = self._calls.ui()
+        notices: list[str] = []
         if self._is_pinned:
-            notice = _NOTICE_OF_PINNED
+            notices.append(_NOTICE_OF_PINNED)
+            if not self._calls:
+                shown["buttons"] = [_CLOSE]
         elif len(self._pages_seen) > 1:
-            notice = _NOTICE_OF_RELOAD.format(self.number)
-        return {
-            "title": self.title,
-            "state": "running" if is_running else "ended",
-            "buttons": buttons,
-            "notice": notice,
-        }
+            notices.append(_NOTICE_OF_RELOAD.format(self.number))
+        return {"title": self.title, "notice": " ".join(notices) or None, **shown}
 
     def snapshot(self) -> bytes:
         """Return all that a page has to know."""
@@ -344,11 +338,21 @@ class LiveView:
         elif kind == "want":
             self._feed.want_all()
             self._stir()
-        elif kind == "cmd" and message.get("cmd") == "stop":
-            self.stop()
         elif kind == "cmd" and message.get("cmd") == "close":
             self._is_pinned = False
             self._settle()
+        elif kind == "cmd" and (said := self._calls.obey(message)):
+            self._answer(message.get("id"), "told", said)
+        elif kind == "edit":
+            step = message.get("id")
+            self._answer(step, "editable", self._calls.debuggers.editable(step))
+
+    def _answer(self, step: Any, kind: str, said: dict[str, Any]) -> None:
+        """Tell the page what came of what it asked, and whatever has changed by that."""
+        self._stir()
+        if self._page is not None:
+            number = step if isinstance(step, int) else 0
+            self._page.tell({"t": kind, "id": number}, encoded(said))
 
     def _note_page(self, name: Any) -> None:
         """Notice that the page was reloaded: it is another one then."""
@@ -360,7 +364,7 @@ class LiveView:
         if record is None or self._page is None:
             return
         found = {
-            "sections": detail.sections(record),
+            "sections": [*detail.sections(record), *self._calls.debuggers.sections(record)],
             "json": detail.cut(detail.as_json(record.to_json())),
             "python": detail.python_call(record),
         }
@@ -368,18 +372,7 @@ class LiveView:
 
     def stop(self) -> None:
         """Cancel the calls that are shown; on the loop only."""
-        calls = [
-            call for call in running() if call.span is not None and call.span.run in self._runs
-        ]
-        for call in calls:
-            call.cancel()
-        known = {call.span.id for call in calls if call.span is not None}
-        with self._lock:
-            others = [task for number, (_, task) in self._roots.items() if number not in known]
-        for reference in others:  # decorated functions, which have no handle
-            task = reference() if reference is not None else None
-            if task is not None:
-                task.get_loop().call_soon_threadsafe(task.cancel)
+        self._calls.stop()
 
 
 class _In:
@@ -390,9 +383,3 @@ class _In:
 
     def __call__(self) -> None:
         self._context.run(self._do)
-
-
-def _current_task() -> weakref.ref[asyncio.Task[Any]] | None:
-    loop = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in `LiveView._on_loop`
-    task = asyncio.current_task(loop) if loop is not None else None
-    return weakref.ref(task) if task is not None else None

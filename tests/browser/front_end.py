@@ -352,6 +352,10 @@ class Trace:
         """Return the names of the rows, from top to bottom."""
         return self.element.locator(".nbt-row .nbt-name").all_inner_texts()
 
+    def stop(self, name: str) -> Locator:
+        """Return what is shown of a step that waits for a person."""
+        return self.element.locator(".nbt-stop", has=self.element.page.get_by_text(name)).first
+
     def press(self, label: str) -> None:
         """Click on a button."""
         self.element.get_by_role("button", name=label, exact=True).click()

@@ -206,7 +206,7 @@ async def test_page_that_says_hello_gets_all_of_it(view, screen):
 
     assert message == {"t": "s"}
     assert [row[2] for row in snapshot["rows"]] == ["step"]
-    assert snapshot["ui"]["buttons"][0]["cmd"] == "stop"
+    assert [button["cmd"] for button in snapshot["ui"]["buttons"]] == ["pause", "stop"]
 
 
 async def test_page_that_has_not_answered_gets_snapshots_to_keep(view, screen):

@@ -19,7 +19,12 @@
  *   cost_usd?: number | null, cached?: number, wall_s?: number, lm_s?: number, running?: number,
  *   dropped?: number}} Totals
  * @typedef {{cmd: string, label: string, title?: string, enabled?: boolean, id?: number}} Command
- * @typedef {{title?: string, state?: string, buttons?: Command[], notice?: string | null}} Ui
+ * @typedef {{step: number, place: string, verbs: unknown[], kind?: unknown, name?: unknown,
+ *   note?: unknown, error?: unknown, repeats?: unknown}} Stop One branch that waits for a person.
+ * @typedef {{ok: boolean, note: string}} Told What came of a command.
+ * @typedef {{what: string, values: Record<string, unknown>, fixed: unknown[]}} Editable
+ * @typedef {{title?: string, state?: string, buttons?: Command[], notice?: string | null,
+ *   stops?: unknown, waits_for?: unknown}} Ui
  * @typedef {Record<string, unknown>} Section One part of the details, as the kernel sent it.
  * @typedef {{sections: Section[], json: string, python: string}} Detail
  * @typedef {{get(name: string): unknown, send(content: object): void,
@@ -48,6 +53,8 @@ const SLOW_S = 1;
 const TICK_MS = 250;
 const TYPING_MS = 120;
 const COPIED_MS = 1_500;
+const MOST_STOPS = 5; // branches with buttons; the tree has all that wait
+const MOST_ROWS = 14; // of a field in which a person edits
 const ASK_AGAIN_MS = 2_000;
 // Messages are late by that much at times; what is older even at best comes from another clock.
 const CLOCK_DOUBT_S = 2;
@@ -66,7 +73,7 @@ const KINDS = new Set(["module", "predict", "lm", "tool", "adapter", "function",
 /** @type {ReadonlySet<unknown>} */
 const STATUSES = new Set(["running", "ok", "error", "cancelled"]);
 /** @type {ReadonlySet<unknown>} */
-const STATES = new Set(["running", "paused", "ended"]);
+const STATES = new Set(["running", "pausing", "paused", "ended"]);
 /** @type {ReadonlySet<unknown>} */
 const ROLES = new Set(["system", "developer", "user", "assistant", "tool"]);
 /** @type {ReadonlyMap<unknown, string>} */
@@ -74,7 +81,19 @@ const PAUSES = new Map([
   ["before", "paused before"],
   ["after", "paused after"],
   ["failed", "failed, waits"],
-  ["waits", "waits"],
+  ["inside", "paused inside"],
+]);
+/** @type {ReadonlyMap<unknown, [string, string]>} Label and title of what one can do at a stop. */
+const VERBS = new Map([
+  ["retry", ["Retry", "Run this step again, as the notebook defines it now"]],
+  ["step_into", ["Step into", "Go on to the next step of this branch"]],
+  ["step_over", ["Step over", "Go on to the end of this step"]],
+  ["step_out", ["Step out", "Go on to the end of the step around this one"]],
+  ["edit_inputs", ["Edit inputs", "Change what this step is given"]],
+  ["edit_output", ["Edit output", "Change what this step gave"]],
+  ["skip", ["Skip", "Do not run this step: write what it gives"]],
+  ["raise", ["Raise", "Let the error go on its way"]],
+  ["resume", ["Resume this", "Let this branch go on while the others wait"]],
 ]);
 const FILTERED_KINDS = [
   ["", "All kinds"],
@@ -86,6 +105,7 @@ const FILTERED_KINDS = [
 ];
 // What one does to a selected text; a notebook would take these for commands about cells.
 const TEXT_KEYS = new Set(["a", "c", "v", "x"]);
+const EDITOR_KEYS = new Set([...TEXT_KEYS, "y", "z", "Enter"]);
 
 /** @param {unknown} value @returns {value is string} */
 const isText = (value) => typeof value === "string";
@@ -97,6 +117,9 @@ const isId = (value) => Number.isSafeInteger(value);
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 /** @param {unknown} value @returns {value is Command} */
 const isCommand = (value) => isObject(value) && isText(value.cmd) && isText(value.label);
+/** @param {unknown} value @returns {value is Stop} */
+const isStop = (value) =>
+  isObject(value) && isId(value.step) && PAUSES.has(value.place) && Array.isArray(value.verbs);
 /** @param {unknown} value */
 const isPair = (value) => Array.isArray(value) && value.length === 2 && value.every(isNumber);
 /** @param {unknown} value @returns {unknown[]} */
@@ -246,6 +269,10 @@ class Store {
   uiVersion = 0;
   /** @type {Map<number, Detail>} */
   details = new Map();
+  /** @type {Map<number, Told>} What came of commands, by the step that they were for; else by 0. */
+  told = new Map();
+  /** @type {Map<number, Editable>} */
+  editables = new Map();
   /** @type {Step[]} Since this list was last emptied. */
   failed = [];
   /** @type {Set<() => void>} */
@@ -282,6 +309,26 @@ class Store {
     this.send({ t: "want" });
   }
 
+  /** @type {Stop[]} */
+  get stops() {
+    return this.ui.state === "ended" ? [] : listed(this.ui.stops).filter(isStop);
+  }
+
+  /**
+   * @param {string} cmd @param {number} [id] Of the step that it is for.
+   * @param {Record<string, unknown>} [given]
+   */
+  command(cmd, id, given = {}) {
+    this.told.delete(id ?? 0);
+    this.send(id === undefined ? { t: "cmd", cmd } : { t: "cmd", cmd, id, ...given });
+  }
+
+  /** Ask for what an editor of a step starts with. @param {number} id */
+  wantEditable(id) {
+    this.editables.delete(id);
+    this.send({ t: "edit", id });
+  }
+
   hello() {
     this.#askedAt = performance.now();
     this.send({ t: "hello", have: this.seq, page: PAGE });
@@ -294,6 +341,8 @@ class Store {
     if (message.t === "d") this.#takeDelta(message, body);
     else if (message.t === "s") this.#takeSnapshot(body);
     else if (message.t === "detail") this.#takeDetail(message, body);
+    else if (message.t === "told") this.#takeTold(message, body);
+    else if (message.t === "editable") this.#takeEditable(message, body);
     for (const listener of this.listeners) listener();
   }
 
@@ -303,6 +352,20 @@ class Store {
     if (!body || !isId(body.seq) || (this.isLoaded && body.seq <= this.seq)) return;
     this.#takeSnapshot(body);
     for (const listener of this.listeners) listener();
+  }
+
+  /** @param {Record<string, unknown>} message @param {Record<string, unknown>} body */
+  #takeTold({ id }, { ok, note }) {
+    if (isId(id)) this.told.set(id, { ok: ok === true, note: isText(note) ? note : "" });
+    this.uiVersion += 1;
+  }
+
+  /** @param {Record<string, unknown>} message @param {Record<string, unknown>} body */
+  #takeEditable({ id }, { what, values, fixed }) {
+    if (!isId(id)) return;
+    const shown = isObject(values) ? values : {};
+    this.editables.set(id, { what: isText(what) ? what : "", values: shown, fixed: listed(fixed) });
+    this.uiVersion += 1;
   }
 
   /** @param {Record<string, unknown>} message @param {Record<string, unknown>} body */
@@ -1240,11 +1303,310 @@ class Head {
     const send = () => {
       const { cmd, id } = known.command;
       known.element.classList.add("nbt-sent"); // until the kernel tells what came of it
-      this.store.send(isId(id) ? { t: "cmd", cmd, id } : { t: "cmd", cmd });
+      this.store.command(cmd, isId(id) ? id : undefined);
     };
     const known = { command, element: button(command.label, send) };
     this.#known.set(command.cmd, known);
     return known;
+  }
+}
+
+/** @param {unknown} value */
+const isMessages = (value) =>
+  Array.isArray(value) &&
+  value.length > 0 &&
+  value.every((each) => isObject(each) && isText(each.role) && isText(each.content));
+
+/** One value that a person edits: a text as it is, messages one by one, all else as JSON. */
+class Field {
+  element = make("fieldset", "nbt-field");
+  /** @type {HTMLTextAreaElement[]} */
+  #areas = [];
+  #before = "";
+
+  /** @param {string} name @param {unknown} value @param {boolean} isFixed */
+  constructor(name, value, isFixed) {
+    this.name = name;
+    this.value = value;
+    this.isFixed = isFixed;
+    this.element.append(make("legend", "nbt-role", isFixed ? `${name} (cannot be edited)` : name));
+    if (isMessages(value)) {
+      for (const each of listed(value).filter(isObject)) this.#add(String(each.role), each.content);
+    } else this.#add("", isText(value) ? value : JSON.stringify(value, null, 2));
+    this.#before = this.#texts().join("\0");
+  }
+
+  /** @param {string} label @param {unknown} text */
+  #add(label, text) {
+    const area = make("textarea", "nbt-area");
+    area.value = isText(text) ? text : "";
+    area.rows = clamped(area.value.split("\n").length, 1, MOST_ROWS);
+    area.spellcheck = false;
+    area.readOnly = this.isFixed;
+    area.setAttribute("aria-label", `${this.name} ${label}`.trim());
+    if (label) this.element.append(make("bdi", "nbt-role", label));
+    this.element.append(area);
+    this.#areas.push(area);
+  }
+
+  #texts() {
+    return this.#areas.map((area) => area.value);
+  }
+
+  get isChanged() {
+    return !this.isFixed && this.#texts().join("\0") !== this.#before;
+  }
+
+  /** What stands there now; a SyntaxError where that is no JSON. @returns {unknown} */
+  read() {
+    const texts = this.#texts();
+    if (isMessages(this.value)) {
+      const messages = listed(this.value).filter(isObject);
+      return messages.map((each, at) => ({ ...each, content: texts[at] ?? "" }));
+    }
+    return isText(this.value) ? texts[0] : JSON.parse(texts[0] ?? "");
+  }
+
+  focus() {
+    this.#areas[0]?.focus({ preventScroll: true });
+  }
+}
+
+/** Where a person changes what a step is given, or writes what it gives. */
+class Editor {
+  element = make("form", "nbt-editor");
+  #fault = make("p", "nbt-error");
+  #fields = make("div", "nbt-fields");
+  /** @type {Field[]} */
+  #list = [];
+
+  /**
+   * @param {string} verb @param {(given: Record<string, unknown>) => void} apply
+   * @param {() => void} close
+   */
+  constructor(verb, apply, close) {
+    this.verb = verb;
+    this.apply = apply;
+    const ok = button(verb === "skip" ? "Skip with this" : "Apply", () => this.#submit());
+    this.#fault.setAttribute("role", "alert");
+    this.element.append(this.#fields, this.#fault, ok, button("Cancel", close, "Escape"));
+    this.element.addEventListener("submit", (event) => event.preventDefault());
+    this.element.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.#submit();
+      else if (event.key === "Escape") close();
+      else return;
+      event.preventDefault();
+      event.stopPropagation();
+    });
+    if (verb === "skip") this.#fill([new Field("result, as JSON or as plain text", "", false)]);
+  }
+
+  /** @param {Editable} editable */
+  show({ values, fixed }) {
+    if (this.#list.length) return;
+    const fields = Object.entries(values).map(
+      ([name, value]) => new Field(name, value, fixed.includes(name)),
+    );
+    this.#fill(fields);
+    if (!fields.length) this.say("There is nothing here that can be edited.");
+  }
+
+  /** @param {Field[]} fields */
+  #fill(fields) {
+    this.#list = fields;
+    this.#fields.replaceChildren(...fields.map(({ element }) => element));
+    fields.find(({ isFixed }) => !isFixed)?.focus();
+  }
+
+  /** @param {string} fault */
+  say(fault) {
+    write(this.#fault, fault);
+  }
+
+  #submit() {
+    this.say("");
+    try {
+      this.apply(this.#read());
+    } catch (error) {
+      this.say(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #read() {
+    if (this.verb === "skip") return { output: jsonOf(String(this.#list[0]?.read())) };
+    /** @type {Record<string, unknown>} */
+    const changed = {};
+    for (const field of this.#list.filter(({ isChanged }) => isChanged)) {
+      try {
+        changed[field.name] = field.read();
+      } catch (error) {
+        throw new Error(`${field.name} is no JSON: ${error instanceof Error ? error.message : ""}`);
+      }
+    }
+    if (!Object.keys(changed).length) throw new Error("Nothing was changed.");
+    const isOutput = this.verb === "edit_output";
+    return isOutput
+      ? { output: JSON.stringify(changed.output) }
+      : { inputs: JSON.stringify(changed) };
+  }
+}
+
+/** Take a text for JSON if it is, else for itself. @param {string} text */
+function jsonOf(text) {
+  try {
+    JSON.parse(text);
+    return text;
+  } catch {
+    return JSON.stringify(text);
+  }
+}
+
+/** One branch that waits: where, why, and what can be done about it. */
+class StopLine {
+  element = make("div", "nbt-stop");
+  #place = make("span", "nbt-pill");
+  #name = button("", () => this.look(this.id), "Show this step");
+  #why = make("bdi", "nbt-why");
+  #hint = make("span", "nbt-hint", "Mend it in another cell, then Retry.");
+  #buttons = make("span", "nbt-buttons");
+  #note = make("p", "nbt-told");
+  #drawn = "";
+  /** @type {Editor | null} */
+  #editor = null;
+
+  /** @param {Store} store @param {number} id @param {(id: number) => void} look */
+  constructor(store, id, look) {
+    this.store = store;
+    this.id = id;
+    this.look = look;
+    this.#name.className = "nbt-stop-name";
+    this.#buttons.setAttribute("role", "toolbar");
+    const said = [this.#place, this.#name, this.#why, this.#hint];
+    this.element.append(...said, this.#buttons, this.#note);
+  }
+
+  /** @param {Stop} stop @param {boolean} isAlone Whether no other branch waits. */
+  show(stop, isAlone) {
+    const drawn = `${JSON.stringify(stop)} ${isAlone}`;
+    if (drawn !== this.#drawn) {
+      this.#drawn = drawn;
+      this.#edit(null);
+      this.#fill(stop, isAlone);
+    }
+    this.#answer(this.store.told.get(this.id));
+    const editable = this.store.editables.get(this.id);
+    if (editable && this.#editor && this.#editor.verb !== "skip") this.#editor.show(editable);
+  }
+
+  /** @param {Stop} stop @param {boolean} isAlone */
+  #fill({ place, kind, name, error, note, verbs, repeats }, isAlone) {
+    this.element.dataset.place = place;
+    write(this.#place, PAUSES.get(place) ?? "paused");
+    const label = [kind === "lm" ? "LM" : kind, name].filter(isText).join(" ");
+    this.#hint.hidden = place !== "failed";
+    write(this.#name, label);
+    this.#buttons.setAttribute("aria-label", `What to do with ${label}`);
+    write(this.#why, [error, note].filter((said) => isText(said) && said).join(" · "));
+    const known = [...VERBS.keys()].filter(
+      (verb) => verbs.includes(verb) && !(verb === "resume" && isAlone),
+    );
+    this.#buttons.replaceChildren(...known.map((verb) => this.#button(String(verb), repeats)));
+  }
+
+  /** @param {string} verb @param {unknown} repeats */
+  #button(verb, repeats) {
+    const [label, title] = VERBS.get(verb) ?? [verb, ""];
+    const asks = verb === "skip" || verb.startsWith("edit");
+    const act = () => (asks ? this.#edit(verb) : this.#send(verb));
+    return button(asks ? `${label} …` : label, act, verb === "retry" ? retold(repeats) : title);
+  }
+
+  /** @param {string | null} verb */
+  #edit(verb) {
+    const hadFocus = this.#editor?.element.contains(document.activeElement) === true;
+    this.#editor?.element.remove();
+    this.#editor = null;
+    if (verb) {
+      const close = () => this.#edit(null);
+      this.#editor = new Editor(verb, (given) => this.#send(verb, given), close);
+      this.element.append(this.#editor.element);
+      if (verb !== "skip") this.store.wantEditable(this.id);
+    } else if (hadFocus) this.#name.focus({ preventScroll: true });
+  }
+
+  /** @param {string} verb @param {Record<string, unknown>} [given] */
+  #send(verb, given) {
+    write(this.#note, "");
+    this.store.command(verb, this.id, given);
+  }
+
+  /** @param {Told | undefined} told */
+  #answer(told) {
+    if (!told) return;
+    this.store.told.delete(this.id);
+    if (told.ok) this.#edit(null);
+    if (this.#editor) this.#editor.say(told.note);
+    else write(this.#note, told.note);
+    this.#note.dataset.ok = String(told.ok);
+  }
+}
+
+/** Say what a retry runs again, and what it does not. @param {unknown} repeats */
+function retold(repeats) {
+  const { again, served } = isObject(repeats) ? repeats : {};
+  const said = [VERBS.get("retry")?.[1] ?? ""];
+  if (listed(again).length) said.push(`Runs again: ${listed(again).join(", ")}.`);
+  if (listed(served).length) said.push(`Not again, for it is known: ${listed(served).join(", ")}.`);
+  return said.join("\n");
+}
+
+/** The branches that wait for a person. */
+class Stops {
+  element = make("div", "nbt-stops");
+  #more = make("p", "nbt-told");
+  /** @type {Map<number, StopLine>} */
+  #lines = new Map();
+  #drawn = "";
+
+  /** @param {Store} store @param {(id: number) => void} look */
+  constructor(store, look) {
+    this.store = store;
+    this.look = look;
+    this.element.setAttribute("role", "group");
+    this.element.setAttribute("aria-label", "Steps that wait");
+    this.element.append(this.#more);
+  }
+
+  /** @param {number | undefined} selected Has its line, however many there are. */
+  draw(selected) {
+    const key = `${this.store.uiVersion} ${selected}`;
+    if (this.#drawn === key) return;
+    this.#drawn = key;
+    const { stops } = this.store;
+    const shown = stops.slice(0, MOST_STOPS);
+    const chosen = stops.find(({ step }) => step === selected);
+    if (chosen && !shown.includes(chosen)) shown.unshift(chosen);
+    const ids = new Set(shown.map(({ step }) => step));
+    for (const [id, line] of this.#lines) {
+      if (ids.has(id)) continue;
+      line.element.remove();
+      this.#lines.delete(id);
+    }
+    for (const stop of shown) this.#line(stop.step).show(stop, stops.length === 1);
+    const rest = stops.length - shown.length;
+    write(this.#more, rest ? `${counted(rest, "more step")} wait; select one in the tree.` : "");
+    this.element.hidden = !stops.length;
+  }
+
+  /** @param {number} id */
+  #line(id) {
+    let line = this.#lines.get(id);
+    if (!line) {
+      line = new StopLine(this.store, id, this.look);
+      this.#lines.set(id, line);
+      this.element.insertBefore(line.element, this.#more);
+    }
+    return line;
   }
 }
 
@@ -1534,6 +1896,8 @@ class View {
   #isInSight = true;
   #areToolsChosen = false;
   #wasRunning = false;
+  /** @type {Set<number>} */
+  #stopped = new Set();
   #isRemoved = false;
   #frame = 0;
   #timer = 0;
@@ -1550,6 +1914,7 @@ class View {
     this.place = place;
     this.outline = new Outline(store, this.#lens);
     this.head = new Head(store);
+    this.stops = new Stops(store, (id) => this.#lookAt(id));
     this.tools = new Tools(this.outline, () => this.#rearrange());
     this.tree = new Tree(this.outline, `nbt-${(viewCount += 1)}`);
     this.details = new Details(store, () => this.#close());
@@ -1560,7 +1925,7 @@ class View {
     // JupyterLab's single-letter commands act on cells: they are not for keys that go to the tree.
     this.#root.setAttribute("data-lm-suppress-shortcuts", "true");
     this.#root.append(
-      this.head.element, this.#notice, this.tools.element, this.#axis.element, this.tree.element,
+      this.head.element, this.#notice, this.stops.element, this.tools.element, this.#axis.element, this.tree.element,
       this.#empty, this.details.element, this.#said,
     );
     this.#listen();
@@ -1648,6 +2013,7 @@ class View {
     this.head.draw(this.#now);
     this.tools.draw();
     this.#drawNotice();
+    this.stops.draw(this.tree.selected?.id);
     this.#empty.hidden = store.steps.size > 0;
     this.tree.draw(this.#now, store.isRunning, (row) => {
       if (!sequence) return this.#axis.place(/** @type {Step} */ (outline.steps[row]), exact);
@@ -1658,8 +2024,14 @@ class View {
   }
 
   #drawNotice() {
-    const { ui, totals } = this.store;
+    const { ui, totals, told } = this.store;
     const notices = isText(ui.notice) ? [ui.notice] : [];
+    const awaited = listed(ui.waits_for).filter(isText);
+    if (ui.state === "pausing" && awaited.length) {
+      notices.push(`Waits for ${awaited.join(", ")} to end.`);
+    }
+    const note = told.get(0)?.note;
+    if (note) notices.push(note);
     if (totals.dropped) {
       notices.push(`${counted(totals.dropped, "old step")} left out to save memory.`);
     }
@@ -1676,6 +2048,10 @@ class View {
     const news = [];
     if (first) news.push(`${nameOf(first)} failed: ${first.gave}`.slice(0, ANNOUNCED_CHARS));
     if (others.length) news.push(`${grouped(others.length)} more failed.`);
+    for (const { step, place, kind, name } of this.store.stops) {
+      if (!this.#stopped.has(step)) news.push(`${kind} ${name}: ${PAUSES.get(place)}.`);
+    }
+    this.#stopped = new Set(this.store.stops.map(({ step }) => step));
     if (hasEnded) news.push(`Ended: ${summary(totals, totals.wall_s ?? 0).join(", ")}.`);
     if (news.length) write(this.#said, news.join(" "));
   }
@@ -1734,6 +2110,19 @@ class View {
     this.wake();
   }
 
+  /** Show a step wherever it is, with its details. @param {number} id */
+  #lookAt(id) {
+    const step = this.store.steps.get(id);
+    if (!step) return;
+    for (let at = step.parent; at; at = at.parent) {
+      if (this.outline.isFolded(at)) this.outline.fold(at, false);
+    }
+    this.#rearrange();
+    this.outline.build(this.#now);
+    this.#select(step);
+    this.details.show(step);
+  }
+
   #close() {
     this.details.show(null);
     this.tree.element.focus({ preventScroll: true });
@@ -1742,7 +2131,8 @@ class View {
   /** @param {KeyboardEvent} event */
   #key(event) {
     const isShortcut = event.ctrlKey || event.metaKey || (event.shiftKey && event.key === "Enter");
-    if (isShortcut && !TEXT_KEYS.has(event.key)) return handOver(event, this.place);
+    const ours = event.target instanceof HTMLTextAreaElement ? EDITOR_KEYS : TEXT_KEYS;
+    if (isShortcut && !ours.has(event.key)) return handOver(event, this.place);
     event.stopPropagation();
     const isMeant = event.key === "Escape" ? this.#escape(event.target) : this.#command(event);
     if (isMeant) event.preventDefault();
@@ -1760,8 +2150,8 @@ class View {
 
   /** @param {KeyboardEvent} event @returns {boolean} Whether the key means something. */
   #command({ key, target }) {
-    const isField = target instanceof HTMLInputElement || target instanceof HTMLSelectElement;
-    if (key === "/" && !isField) {
+    const fields = [HTMLInputElement, HTMLSelectElement, HTMLTextAreaElement];
+    if (key === "/" && !fields.some((field) => target instanceof field)) {
       this.#showTools(true);
       this.tools.search.focus();
       return true;
