@@ -8,12 +8,13 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from nbtool.tracing.record import SpanRecord
 
 Change = Literal["same", "changed", "added", "missing"]
-_SIGNS: dict[Change, str] = {"same": " ", "changed": "~", "added": "+", "missing": "-"}
+SIGNS: dict[Change, str] = {"same": " ", "changed": "~", "added": "+", "missing": "-"}
+"""What stands before a step."""
 _SHOWN_CHARS = 100
 
 
@@ -83,6 +84,17 @@ class Difference:
     def __repr__(self) -> str:
         return str(self)
 
+    def _repr_html_(self) -> str | None:
+        return _drawings[0](self) if _drawings else None
+
+
+_drawings: list[Callable[[Difference], str]] = []
+
+
+def draw_with(drawing: Callable[[Difference], str]) -> None:
+    """Let views say how two traces look beside each other, as HTML; this layer knows none."""
+    _drawings[:] = [drawing]
+
 
 def _children(records: Sequence[SpanRecord]) -> dict[int | None, list[SpanRecord]]:
     known = {record.id for record in records}
@@ -128,24 +140,25 @@ def _row(old: SpanRecord | None, new: SpanRecord | None, depth: int) -> Row:
     if old is None or new is None:
         return Row("added" if old is None else "missing", depth, old, new)
     changed = [n for n in ("name", "inputs", "output") if getattr(old, n) != getattr(new, n)]
-    if _said(old) != _said(new):
+    if said(old) != said(new):
         changed.append("error")
     return Row("changed" if changed else "same", depth, old, new, tuple(changed))
 
 
-def _said(record: SpanRecord) -> Any:
+def said(record: SpanRecord) -> Any:
+    """Return what a step raised, type and text; else its status."""
     error = record.error
     return (error.type, error.message) if error is not None else record.status
 
 
 def _lines(row: Row) -> Iterator[str]:
     indent = "  " * row.depth
-    yield f"{_SIGNS[row.change]} {indent}{row.name}"
+    yield f"{SIGNS[row.change]} {indent}{row.name}"
     if row.before is None or row.after is None:
         return
     for what in row.what:
         if what == "error":
-            old, new = _said(row.before), _said(row.after)
+            old, new = said(row.before), said(row.after)
         else:
             old, new = getattr(row.before, what), getattr(row.after, what)
         yield f"    {indent}{what}: {_short(old)} → {_short(new)}"

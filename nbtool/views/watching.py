@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from nbtool.configuration import settings
 from nbtool.errors import ConfigurationError
-from nbtool.tracing import tree
+from nbtool.tracing import comparison, tree
 from nbtool.tracing.boundary import watching
 from nbtool.tracing.process import process_recorder
 from nbtool.tracing.recorder import Recorder
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
 
+    from nbtool.tracing.comparison import Difference
     from nbtool.tracing.record import SpanRecord
     from nbtool.views.model import Row
 
@@ -183,4 +184,11 @@ def _markdown(spans: Sequence[SpanRecord]) -> str:
     return markdown.summary(spans)
 
 
+def _side_by_side(difference: Difference) -> str:
+    from nbtool.views.difference import side_by_side
+
+    return side_by_side(difference)
+
+
+comparison.draw_with(_side_by_side)
 tree.draw_with(text=_plain, html=_html, markdown=_markdown)
