@@ -70,6 +70,10 @@ class CellScreen:
         """Replace an output."""
         self._publish(bundle, {}, transient={"display_id": display_id}, update=True)
 
+    def serving(self) -> contextlib.AbstractContextManager[None]:
+        """Have pages heard at once, also while a cell runs, as long as it is entered."""
+        return cells.waiting()
+
     @property
     def _publish(self) -> Callable[..., None]:
         return self._shell.display_pub.publish

@@ -273,6 +273,11 @@ class SpanRecord:
         return scrub(plain(self._attributes), secrets=secrets_in_use())
 
     @property
+    def has_attributes(self) -> bool:
+        """Whether there are any `attributes`, which take time to scrub."""
+        return bool(self._attributes)
+
+    @property
     def arrived(self) -> str:
         """Text of the answer so far while an LM streams, scrubbed as a whole."""
         return scrub_text("".join(self._arrived or ()), secrets=secrets_in_use())

@@ -14,24 +14,23 @@ was reloaded, asks for all of it. ``static/trace.js`` is the other side of this 
 from __future__ import annotations
 
 import itertools
-import json
 from collections import deque
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from nbtool.tracing.arriving import Arriving
-from nbtool.views.model import GROUP_FROM, Row, Tally, bare_row, row_of, tokens_of
+from nbtool.views.groups import Group, Groups
+from nbtool.views.model import row_of, tokens_of
+from nbtool.views.wire import bare, change, encoded, wired
 
 if TYPE_CHECKING:
     from nbtool.tracing.record import SpanRecord
-
-WireRow: TypeAlias = "list[Any]"
-"""[id, parent, name, kind, start_s, end_s, status, given, gave, tokens, cost_usd, flags]"""
+    from nbtool.views.wire import WireRow
 
 MAX_ROWS = 20_000
 _CHARS = 160  # of what a step was given and gave; a click asks for the whole
-_CROWD = 100  # members of a group; those that come later have no values at first
 _REFILLED = 400  # rows of a delta, once the values are wanted
 _PLACES = range(2, 12)  # of a row, behind id and parent
+_UNCHANGED = [None] * len(_PLACES)
 
 
 class Feed:
@@ -58,7 +57,7 @@ class Feed:
         self._wants_all = False
         self._marks: dict[int, str] = {}
         self._remarked: set[int] = set()
-        self._groups = _Groups()
+        self._groups = Groups()
         self._sums = _Sums()
 
     def take(self, record: SpanRecord) -> None:
@@ -143,38 +142,45 @@ class Feed:
         while self._noted:
             record = self._noted.popleft()
             changed[record.id] = self._records[record.id] = record
-        regrouped: list[WireRow] = []
-        for record in changed.values():
-            self._sums.take(record, is_new=record.id not in self._rows)
-            regrouped += self._groups.take(record, self._rows)
-        told = [self._told(self._wire_row(record)) for record in changed.values()]
-        told += [
-            self._told(self._wire_row(self._records[number]))
-            for number in self._remarked
-            if number in self._rows and number in self._records and number not in changed
-        ]
+        told = [self._taken(record) for record in changed.values()]
+        remarked = self._remarked & self._rows.keys() & self._records.keys() - changed.keys()
+        told += [self._retold(self._records[number]) for number in remarked]
         self._remarked.clear()
-        for record in changed.values():
-            self._note_state(record)
-        groups = [self._told(_wired(tally.row())) for tally in self._groups.changed()]
-        return [*groups, *regrouped, *told, *self._refilled()]
+        groups = [self._told(wired(tally.row())) for tally in self._groups.changed()]
+        moved = [self._rows[number][:2] + _UNCHANGED for number in self._groups.moved()]
+        return [*groups, *told, *moved, *self._refilled()]
+
+    def _taken(self, record: SpanRecord) -> WireRow:
+        """Take up what a step has become, and return what of it a page does not know yet."""
+        is_new = record.id not in self._rows
+        self._sums.take(record, is_new=is_new)
+        group = self._groups.take(record, self._rows, is_new=is_new)
+        told = self._told(self._wire_row(record, group, is_new=is_new))
+        self._note_state(record)
+        return told
 
     def _refilled(self) -> list[WireRow]:
         if not self._wants_all:
             return []
         records = list(itertools.islice(self._bare.values(), _REFILLED))
-        return [self._told(self._wire_row(record)) for record in records]
+        return [self._retold(record) for record in records]
 
-    def _wire_row(self, record: SpanRecord) -> WireRow:
+    def _retold(self, record: SpanRecord) -> WireRow:
+        return self._told(self._wire_row(record, self._groups.of(record)))
+
+    def _wire_row(
+        self, record: SpanRecord, group: Group | None, *, is_new: bool = False
+    ) -> WireRow:
         number = record.id
-        is_news = number in self._bare or number not in self._rows
-        if not self._wants_all and is_news and self._groups.hides_values_of(record):
+        is_news = is_new or number in self._bare
+        if group is not None and is_news and not self._wants_all and group.hides_values_of(record):
             self._bare[number] = record
-            row = _wired(bare_row(record))
+            row = bare(record, group.name)
         else:
             self._bare.pop(number, None)
-            row = _wired(row_of(record, _CHARS))
-        row[1] = self._groups.parent_of(record)
+            row = wired(row_of(record, _CHARS))
+        if group is not None:
+            row[1] = group.number
         if number in self._marks:
             row[-1] = {**row[-1], "paused": self._marks[number]}
         return row
@@ -185,7 +191,7 @@ class Feed:
         self._rows[row[0]] = row
         if before is None:
             return row
-        return row[:2] + [_change(before[place], row[place]) for place in _PLACES]
+        return row[:2] + [change(before[place], row[place]) for place in _PLACES]
 
     def _note_state(self, record: SpanRecord) -> None:
         if record.end_s is not None:
@@ -219,113 +225,6 @@ class Feed:
             if group is not None and self._rows.pop(group, None) is not None:
                 gone.append(group)
         return gone
-
-
-def _wired(row: Row) -> WireRow:
-    flags: dict[str, Any] = {}
-    if row.cached:
-        flags["cached"] = True
-    if row.shared:
-        flags["shared"] = True
-    if row.retries:
-        flags["retries"] = row.retries
-    tokens = list(row.tokens) if row.tokens is not None else None
-    return [
-        row.id, row.parent_id, row.name, row.kind, row.start_s, row.end_s, row.status,
-        row.given, row.gave, tokens, row.cost_usd, flags,
-    ]  # fmt: skip
-
-
-def _change(before: Any, now: Any) -> Any:
-    if now == before:
-        return None
-    return False if now is None else now
-
-
-class _Groups:
-    """Find siblings of one kind and name, and make them a group once they are many."""
-
-    def __init__(self) -> None:
-        self._few: dict[tuple[Any, ...], dict[int, SpanRecord]] = {}
-        self._many: dict[tuple[Any, ...], tuple[int, Tally]] = {}
-        self._alive: dict[int, int] = {}  # steps of each group that have a row
-        self._running: set[int] = set()
-        self._changed: dict[int, Tally] = {}
-
-    def take(self, record: SpanRecord, rows: dict[int, WireRow]) -> list[WireRow]:
-        """Count a step; returns changes of rows that move into a new group."""
-        if record.kind == "adapter":
-            return []
-        key = _alike(record)
-        if key in self._many:
-            self._count(record, *self._many[key], is_new=record.id not in rows)
-            return []
-        few = self._few.setdefault(key, {})
-        if record.id not in rows:
-            few[record.id] = record
-        return self._begin(key, list(few.values()), rows) if len(few) >= GROUP_FROM else []
-
-    def _begin(
-        self, key: tuple[Any, ...], few: list[SpanRecord], rows: dict[int, WireRow]
-    ) -> list[WireRow]:
-        group, tally = self._many[key] = -few[0].id, Tally(few[0])
-        del self._few[key]
-        for member in few:
-            self._count(member, group, tally, is_new=True)
-        moved = [rows[member.id] for member in few if member.id in rows]
-        for row in moved:
-            row[1] = group
-        return [row[:2] + [None] * len(_PLACES) for row in moved]
-
-    def _count(self, record: SpanRecord, group: int, tally: Tally, *, is_new: bool) -> None:
-        if is_new:
-            tally.opened()
-            self._alive[group] = self._alive.get(group, 0) + 1
-            self._running.add(record.id)
-        if record.end_s is not None and record.id in self._running:
-            self._running.discard(record.id)
-            tally.ended(record)
-        self._changed[group] = tally
-
-    def forget(self, record: SpanRecord) -> int | None:
-        """Forget a step that has no row any more; returns its group, where it was the last."""
-        key = _alike(record)
-        few = self._few.get(key)
-        if few is not None:
-            few.pop(record.id, None)
-            if not few:
-                del self._few[key]
-            return None
-        group = self._many[key][0] if key in self._many else None
-        if group is None:
-            return None
-        self._alive[group] -= 1
-        if self._alive[group]:
-            return None
-        del self._many[key], self._alive[group]
-        self._changed.pop(group, None)
-        return group
-
-    def changed(self) -> list[Tally]:
-        """Return the groups that have changed since the last time."""
-        changed, self._changed = self._changed, {}
-        return list(changed.values())
-
-    def hides_values_of(self, record: SpanRecord) -> bool:
-        """Tell whether a step is one of very many, and tells nothing that they do not."""
-        if record.status == "error" or record.kind == "adapter":
-            return False
-        many = self._many.get(_alike(record))
-        return many is not None and self._alive[many[0]] > _CROWD
-
-    def parent_of(self, record: SpanRecord) -> int | None:
-        """Return the row that a step is shown below: its group's, else its parent's."""
-        many = self._many.get(_alike(record)) if record.kind != "adapter" else None
-        return many[0] if many is not None else record.parent_id
-
-
-def _alike(record: SpanRecord) -> tuple[Any, ...]:
-    return record.parent_id, record.kind, record.name
 
 
 class _Sums:
@@ -384,9 +283,3 @@ class _Sums:
             "running": self._running,
             "dropped": self.dropped,
         }
-
-
-def encoded(value: Any) -> bytes:
-    """Write JSON for a page; lone surrogates become escapes."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.encode("utf-8", "backslashreplace")

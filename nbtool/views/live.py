@@ -1,7 +1,7 @@
 """`LiveView`: what a person sees of the calls of one cell while they run, and what stays.
 
 It is an instrument on the calls that it shows. What they do is noted at once and told to the page
-at most 30 times a second, from the loop. It shows itself when a call takes longer than a moment,
+at most 30 times a second, from the loop, and takes 1 % of its time. It shows itself when a call takes longer than a moment,
 or fails. When all have ended it turns into the static form, which is what a saved notebook keeps.
 
 What belongs to a notebook (displaying, widgets) is behind `Screen` (`nbtool.views.screen`).
@@ -9,6 +9,7 @@ What belongs to a notebook (displaying, widgets) is behind `Screen` (`nbtool.vie
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
@@ -17,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from nbtool.views import detail, html, text
 from nbtool.views.calls import ShownCalls
-from nbtool.views.feed import Feed, encoded
+from nbtool.views.feed import Feed
+from nbtool.views.screen import on_loop
+from nbtool.views.wire import encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextvars import Context
-
     from nbtool.runtime.call import Call
     from nbtool.tracing.boundary import Gate
     from nbtool.tracing.record import SpanRecord
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from nbtool.views.screen import Bundle, Page, Screen
 
 _MOMENT_S = 0.15  # calls that are shorter, and succeed, are not worth a view
-_FLUSH_S = 1 / 30  # a page gets no more; servers limit the number of messages
+_FLUSH_S, _RAREST_FLUSH_S = 1 / 30, 0.1  # servers limit the number of messages
+_FLUSH_REST = 100  # times as long as the last one took: of the loop's time a view takes 1 %
 _SETTLE_S = 0.5  # after the last call's end, for the next call of a loop
 _SNAPSHOT_S = 0.5  # while no page has answered yet
 _STATIC_AFTER_S, _STATIC_EVERY_S = 5.0, 3.0  # a copy that stays readable if the page is reloaded
@@ -88,6 +89,9 @@ class LiveView:
         self._told_ui: dict[str, Any] | None = None
         self._is_tended = False
         self._kept_s = 0.0
+        self._flush_every_s = _FLUSH_S
+        self._serving = contextlib.ExitStack()
+        self._is_serving = False
 
     # -- being an instrument -------------------------------------------------------------------
 
@@ -113,7 +117,7 @@ class LiveView:
         if span.parent is None:
             self._calls.opened(span)
             if self._state != "live":
-                self._on_loop(self._look, _MOMENT_S)
+                on_loop(self._screen, self._look, _MOMENT_S)
         self._stir()
 
     def closed(self, span: Span) -> None:
@@ -126,9 +130,9 @@ class LiveView:
             self._calls.closed(span)
             if record.status == "error" and self._state is None:
                 self._has_failed = True
-                self._on_loop(self._reveal_failed)
+                on_loop(self._screen, self._reveal_failed)
             if not self._calls:
-                self._on_loop(self._settle, _SETTLE_S)
+                on_loop(self._screen, self._settle, _SETTLE_S)
         self._stir()
 
     def take_up(self, records: list[SpanRecord]) -> None:
@@ -162,7 +166,7 @@ class LiveView:
         if wait_s <= 0:
             self.reveal()
         else:
-            self._on_loop(self._look, wait_s)
+            on_loop(self._screen, self._look, wait_s)
 
     def _reveal_failed(self) -> None:
         if self._state is None:
@@ -179,7 +183,7 @@ class LiveView:
 
     def show_soon(self) -> None:
         """Show the view, if it is not shown, in the next turn of its loop."""
-        self._on_loop(self.reveal)
+        on_loop(self._screen, self.reveal)
 
     def show_now(self, call: Call[Any]) -> None:
         """Show the view before the cell goes on, where that can be.
@@ -189,7 +193,7 @@ class LiveView:
         """
         self._expected = call
         loop = self._screen.loop
-        if events._get_running_loop() is loop:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in `_on_loop`
+        if events._get_running_loop() is loop:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - as in `on_loop`
             self._screen.context.run(self.reveal)
         else:
             self.show_soon()
@@ -207,9 +211,9 @@ class LiveView:
         show(self._bundle(), self._display_id)
         if not self._is_tended:
             self._is_tended = True
-            self._on_loop(self._tend, _STATIC_AFTER_S)
+            on_loop(self._screen, self._tend, _STATIC_AFTER_S)
         if not self._calls:
-            self._on_loop(self._settle, _SETTLE_S)
+            on_loop(self._screen, self._settle, _SETTLE_S)
 
     @property
     def _display_id(self) -> str:
@@ -226,11 +230,13 @@ class LiveView:
     def _stir(self) -> None:
         if self._state == "live" and not self._flush_is_due:
             self._flush_is_due = True
-            self._on_loop(self._flush, _FLUSH_S)
+            on_loop(self._screen, self._flush, self._flush_every_s)
 
     def _flush(self) -> None:
         """Tell the page what has changed."""
         self._flush_is_due = False
+        began_s = time.thread_time()
+        self._serve()
         ui = self.ui()
         with self._lock:
             self._feed.mark(self._calls.debuggers.marks())
@@ -241,8 +247,20 @@ class LiveView:
         elif told is not None:
             self._page.tell(*told)
             self._keep_snapshot()
+        rest_s = _FLUSH_REST * (time.thread_time() - began_s)
+        self._flush_every_s = min(max(_FLUSH_S, rest_s), _RAREST_FLUSH_S)
         if self._feed.waits_for_text or self._feed.has_more or (self._page is None and self._calls):
             self._stir()
+
+    def _serve(self) -> None:
+        """Have clicks heard while the calls run, also those that no handle is waited for."""
+        if self._calls and self._page is not None:
+            if not self._is_serving:
+                self._is_serving = True
+                self._serving.enter_context(self._screen.serving())
+        else:
+            self._is_serving = False
+            self._serving.close()
 
     def _keep_snapshot(self) -> None:
         """Let the page have everything, also where it cannot ask: a kernel that is busy."""
@@ -271,7 +289,7 @@ class LiveView:
         self._has_copy = True
         put(self._copy(), f"{self._display_id}-copy")
         took_s = time.monotonic() - began_s
-        self._on_loop(self._tend, max(_STATIC_EVERY_S, _REST * took_s))
+        on_loop(self._screen, self._tend, max(_STATIC_EVERY_S, _REST * took_s))
 
     def _copy(self) -> Bundle:
         spans = self._feed.records
@@ -283,7 +301,7 @@ class LiveView:
             return
         call = self._expected
         if call is not None and call.span is None and not call.done():
-            self._on_loop(self._settle, _SETTLE_S)
+            on_loop(self._screen, self._settle, _SETTLE_S)
             return
         self._flush()
         if self._page is not None and len(self._pages_seen) > 1:
@@ -298,14 +316,6 @@ class LiveView:
             self._screen.update({"text/plain": "", "text/html": ""}, f"{self._display_id}-copy")
         if page is not None:
             page.close()
-
-    def _on_loop(self, do: Callable[[], None], delay_s: float = 0.0) -> None:
-        """Do something on the loop, in the context of the cell."""
-        loop, context = self._screen.loop, self._screen.context
-        if events._get_running_loop() is loop:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the public form raises where there is none
-            loop.call_later(delay_s, do, context=context)
-        elif not loop.is_closed():
-            loop.call_soon_threadsafe(loop.call_later, delay_s, _In(context, do))
 
     # -- being asked ---------------------------------------------------------------------------
 
@@ -373,13 +383,3 @@ class LiveView:
     def stop(self) -> None:
         """Cancel the calls that are shown; on the loop only."""
         self._calls.stop()
-
-
-class _In:
-    """Do something in a context, once the loop's own thread schedules it."""
-
-    def __init__(self, context: Context, do: Callable[[], None]) -> None:
-        self._context, self._do = context, do
-
-    def __call__(self) -> None:
-        self._context.run(self._do)

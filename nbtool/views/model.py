@@ -23,7 +23,7 @@ GROUP_FROM = 20
 _TELLING_IN_GROUP = 10
 _FIRST_IN_GROUP = 3
 _PLUMBING = frozenset({"adapter"})
-_NAME_CHARS = 256
+NAME_CHARS = 256
 _SUMMARY_CHARS = 2_000
 _MAX_DEPTH = 32
 # Control codes with ESC and C1, soft hyphen, zero-width and bidi characters, lone surrogates, tags.
@@ -174,6 +174,7 @@ def _shown_of(members: list[SpanRecord]) -> list[SpanRecord]:
     return sorted([*first, *telling], key=lambda span: span.id)
 
 
+_NO_TOKENS = (0, 0)
 _WORST_FIRST: tuple[Status, ...] = ("running", "error", "cancelled", "ok")
 
 
@@ -200,8 +201,9 @@ class Tally:
         self._counts["running"] -= 1
         self._counts[span.status] += 1
         self._end_s = max(self._end_s, span.end_s or 0.0)
-        sent, received = tokens_of(span)
-        self._tokens = (self._tokens[0] + sent, self._tokens[1] + received)
+        tokens = tokens_of(span)
+        if tokens is not _NO_TOKENS:
+            self._tokens = (self._tokens[0] + tokens[0], self._tokens[1] + tokens[1])
         if span.cost_usd is not None:
             self._cost_usd = (self._cost_usd or 0.0) + span.cost_usd
 
@@ -213,7 +215,7 @@ class Tally:
             id=-first.id,
             parent_id=first.parent_id,
             kind="group",
-            name=one_line(f"{first.name} \N{MULTIPLICATION SIGN} {counts.total():,}", _NAME_CHARS),
+            name=one_line(f"{first.name} \N{MULTIPLICATION SIGN} {counts.total():,}", NAME_CHARS),
             status=next(status for status in _WORST_FIRST if counts[status]),
             start_s=first.start_s,
             end_s=None if counts["running"] else self._end_s,
@@ -259,7 +261,7 @@ def bare_row(span: SpanRecord) -> Row:
         id=span.id,
         parent_id=span.parent_id,
         kind=span.kind,
-        name=one_line(span.name, _NAME_CHARS),
+        name=one_line(span.name, NAME_CHARS),
         status=span.status,
         start_s=span.start_s,
         end_s=span.end_s,
@@ -275,7 +277,10 @@ def bare_row(span: SpanRecord) -> Row:
 
 def tokens_of(span: SpanRecord) -> tuple[int, int]:
     """Return the tokens sent and received for a step."""
-    return span.usage.get("prompt_tokens", 0), span.usage.get("completion_tokens", 0)
+    usage = span.usage
+    if not usage:  # as of all but requests to an LM
+        return _NO_TOKENS
+    return usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
 
 
 def _given(span: SpanRecord, chars: int) -> str:

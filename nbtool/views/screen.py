@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from asyncio import events
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import asyncio
+    import contextlib
+    from collections.abc import Callable
     from contextvars import Context
 
     from nbtool.views.live import LiveView
@@ -57,3 +60,22 @@ class Screen(Protocol):
     def update(self, bundle: Bundle, display_id: str) -> None:
         """Replace an output."""
         ...
+
+    def serving(self) -> contextlib.AbstractContextManager[None]:
+        """Have pages heard at once, also while a cell runs, as long as it is entered."""
+        ...
+
+
+def on_loop(screen: Screen, do: Callable[[], None], delay_s: float = 0.0) -> None:
+    """Do something on a screen's loop, in its context; from any thread.
+
+    Args:
+        screen: The screen; nothing is done where its loop is closed.
+        do: What to do.
+        delay_s: How long from now.
+    """
+    loop, context = screen.loop, screen.context
+    if events._get_running_loop() is loop:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the public form raises where there is none
+        loop.call_later(delay_s, do, context=context)
+    elif not loop.is_closed():
+        loop.call_soon_threadsafe(loop.call_later, delay_s, lambda: context.run(do))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import json
 
@@ -53,6 +54,9 @@ class Screen:
         pass
 
     update = show
+
+    def serving(self):
+        return contextlib.nullcontext()
 
 
 class Shown:

@@ -5,7 +5,8 @@ from collections import deque
 import pytest
 
 from nbtool.tracing.record import SpanRecord
-from nbtool.views.feed import Feed, encoded
+from nbtool.views.feed import Feed
+from nbtool.views.wire import encoded
 
 
 def record(number, parent=None, kind="tool", status="ok", **more):

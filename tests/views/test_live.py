@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import json
 import threading
@@ -53,6 +54,9 @@ class Screen:
 
     def update(self, bundle, display_id):
         self.log.append(("update", display_id, bundle))
+
+    def serving(self):
+        return contextlib.nullcontext()
 
     @property
     def forms(self):
