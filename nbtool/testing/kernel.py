@@ -357,7 +357,9 @@ class Kernel:
     def _greet(self, deadline_s: float) -> None:
         # A subscription takes effect some time after it is asked for; outputs published before
         # that are lost. So ask until the answer comes on both channels.
-        self._connected.can_be_asked(deadline_s - time.monotonic())
+        while self.alive and time.monotonic() < deadline_s:
+            if self._connected.can_be_asked(_POLL_S):
+                break
         while True:
             cell = self._cells.of(self.send("kernel_info_request", {}))
             left_s = min(_SUBSCRIBED_S, deadline_s - time.monotonic())

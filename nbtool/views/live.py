@@ -1,8 +1,9 @@
 """`LiveView`: what a person sees of the calls of one cell while they run, and what stays.
 
 It is an instrument on the calls that it shows. What they do is noted at once and told to the page
-at most 30 times a second, from the loop, and takes 1 % of its time. It shows itself when a call takes longer than a moment,
-or fails. When all have ended it turns into the static form, which is what a saved notebook keeps.
+from the loop, at most 30 times a second and in 1 % of its time. It shows itself when a call takes
+longer than a moment, or fails. When all have ended it turns into the static form, which is what a
+saved notebook keeps.
 
 What belongs to a notebook (displaying, widgets) is behind `Screen` (`nbtool.views.screen`).
 """

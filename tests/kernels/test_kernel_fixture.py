@@ -153,7 +153,8 @@ def test_death_of_the_kernel_is_an_error_with_its_log(kernel):
     assert not kernel.alive
 
 
-def test_kernel_that_ends_at_once_is_an_error():
+@pytest.mark.timeout(40)  # less than a kernel may take to start
+def test_kernel_that_ends_at_once_is_an_error_at_once():
     with pytest.raises(NbtoolError, match="The kernel died"), Kernel(arguments=["--version"]):
         pass
 
