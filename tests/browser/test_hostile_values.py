@@ -39,7 +39,8 @@ async def answers(**given):
 async def root(**given):
     try: await traced("tool", "leaks", leaks, {{"headers": {{"Authorization": f"Bearer {{key}}"}}}})
     except ValueError: pass
-    return await traced("lm", "answers", answers, {{"messages": [{{"role": "user", "content": key}}]}})
+    messages = [{{"role": "user", "content": key}}]
+    return await traced("lm", "answers", answers, {{"messages": messages}})
 
 result = await traced("module", "Root", root, {{"question": f"what is {{key}}?"}})
 """
