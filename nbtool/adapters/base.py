@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from nbtool.adapters import native, reading, turns
 from nbtool.adapters.content import joined, message_content, section
 from nbtool.adapters.values import as_text
-from nbtool.adapters.wording import described
+from nbtool.adapters.wording import field_descriptions
 from nbtool.errors import AdapterParseError
 from nbtool.runtime.callables import waiting_method
 from nbtool.signatures.annotations import type_text
@@ -181,12 +181,7 @@ class Adapter:
 
     def format_field_description(self, signature: type[Signature]) -> str:
         """Describe the fields, a line each."""
-        inputs = [f"- {described(n, f)}" for n, f in signature.input_fields.items()]
-        outputs = [f"- {described(n, f)}" for n, f in signature.output_fields.items()]
-        given = ["What you are given, each below a marker line with its name:", *inputs]
-        wanted = ["What you write:", *outputs]
-        parts = (given if inputs else [], wanted if outputs else [])
-        return "\n\n".join("\n".join(part) for part in parts if part)
+        return field_descriptions(signature)
 
     def format_field_structure(self, signature: type[Signature]) -> str:  # noqa: ARG002 - for subclasses
         """Say in which form the answer is written; by default nothing."""

@@ -10,6 +10,7 @@ from nbtool.adapters.structured import JSONAdapter
 from nbtool.adapters.values import as_text
 from nbtool.adapters.wording import placeholder
 from nbtool.errors import MISUSE, AdapterParseError, LMError
+from nbtool.signatures.remembered import once_for_each_signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -92,21 +93,11 @@ class ChatAdapter(Adapter):
 
     def format_field_structure(self, signature: type[Signature]) -> str:
         """Show the form of the answer: all markers, and what stands below each."""
-        if not signature.output_fields:
-            return ""
-        shown = [
-            f"[[ ## {name} ## ]]\n{placeholder(name, field)}"
-            for name, field in signature.output_fields.items()
-        ]
-        how = "Put each field below a marker line of its own, exactly so, down to the last line:"
-        return "\n\n".join([how, *shown, _END])
+        return _form_of_answers(signature)
 
     def user_message_output_requirements(self, signature: type[Signature]) -> str:
         """Remind the model of the markers."""
-        if not signature.output_fields:
-            return ""
-        markers = ", then ".join(f"`[[ ## {name} ## ]]`" for name in signature.output_fields)
-        return f"Write {markers}, and at the end `{_END}`."
+        return _reminder(signature)
 
     def format_assistant_message_content(
         self,
@@ -133,6 +124,26 @@ class ChatAdapter(Adapter):
         for name, text in sections:
             raw.setdefault(name, unescaped(text))
         return self.typed(signature, raw, completion)
+
+
+@once_for_each_signature
+def _form_of_answers(signature: type[Signature]) -> str:
+    if not signature.output_fields:
+        return ""
+    shown = [
+        f"[[ ## {name} ## ]]\n{placeholder(name, field)}"
+        for name, field in signature.output_fields.items()
+    ]
+    how = "Put each field below a marker line of its own, exactly so, down to the last line:"
+    return "\n\n".join([how, *shown, _END])
+
+
+@once_for_each_signature
+def _reminder(signature: type[Signature]) -> str:
+    if not signature.output_fields:
+        return ""
+    markers = ", then ".join(f"`[[ ## {name} ## ]]`" for name in signature.output_fields)
+    return f"Write {markers}, and at the end `{_END}`."
 
 
 def _split(completion: str) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
 
 from nbtool.adapters.reading import allows_none, check_readable
 from nbtool.errors import AdapterParseError, SignatureError
+from nbtool.signatures.remembered import once_for_each_signature
 from nbtool.signatures.wording import default_instructions
 from nbtool.tools.calls import ToolCalls, call_as_dict
 from nbtool.tools.tool import Tool
@@ -74,12 +75,14 @@ def planned(
     """
     check_readable(signature)
     plan = Plan(signature, signature, dict(inputs), dict(options))
-    calls_field = _name_of(signature.output_fields, ToolCalls)
+    calls_field = _calls_field(signature)
     if adapter.use_native_function_calling and calls_field is not None:
         plan = _with_native_calls(plan, adapter, lm, calls_field)
     for name, kind in _native_types(adapter, plan.signature).items():
         asked = kind.adapt_to_native_lm_feature(plan.signature, name, lm, plan.options)
         plan = dataclasses.replace(plan, signature=asked)
+    if plan.signature is plan.whole:
+        return plan
     return dataclasses.replace(plan, signature=_with_fitting_instructions(plan))
 
 
@@ -110,7 +113,7 @@ def _with_native_calls(plan: Plan, adapter: Adapter, lm: BaseLM, calls_field: st
 def _with_fitting_instructions(plan: Plan) -> type[Signature]:
     """Let instructions that only list the fields list the ones in the prompt."""
     asked, whole = plan.signature, plan.whole
-    if asked is whole or asked.instructions != _made_instructions(whole):
+    if asked.instructions != _made_instructions(whole):
         return asked
     if not asked.output_fields:
         return asked.with_instructions("Call the tools that the fields below ask for.")
@@ -130,6 +133,11 @@ def _name_of(fields: Mapping[str, FieldInfo], kind: type[Any]) -> str | None:
     return next((name for name, field in fields.items() if _is_of(field.annotation, kind)), None)
 
 
+@once_for_each_signature
+def _calls_field(signature: type[Signature]) -> str | None:
+    return _name_of(signature.output_fields, ToolCalls)
+
+
 def _is_of(annotation: Any, kind: type[Any]) -> bool:
     if get_origin(annotation) is list:
         return kind is Tool and get_args(annotation) == (Tool,)
@@ -138,6 +146,8 @@ def _is_of(annotation: Any, kind: type[Any]) -> bool:
 
 def _native_types(adapter: Adapter, signature: type[Signature]) -> dict[str, type[Type]]:
     natively = adapter.native_response_types or ()
+    if not natively:
+        return {}
     fields = {name: field.annotation for name, field in signature.output_fields.items()}
     return {name: cast("type[Type]", kind) for name, kind in fields.items() if kind in natively}
 

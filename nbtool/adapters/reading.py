@@ -13,6 +13,7 @@ from nbtool import mending
 from nbtool.adapters.values import as_text
 from nbtool.errors import SignatureError
 from nbtool.signatures.annotations import type_text
+from nbtool.signatures.remembered import once_for_each_signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +80,7 @@ def parse_json(given: Any, annotation: Any, limits: tuple[Any, ...] = ()) -> Any
     return parse(given, annotation, limits)
 
 
+@once_for_each_signature
 def check_readable(signature: type[Signature]) -> None:
     """Refuse output fields that no answer can fill, before anybody is asked.
 

@@ -13,6 +13,7 @@ from nbtool.adapters.content import END_NAME, Content, escaped, joined, section
 from nbtool.adapters.reading import allows_none
 from nbtool.adapters.values import as_json, as_text, json_text
 from nbtool.errors import InputError
+from nbtool.signatures.remembered import once_for_each_signature
 from nbtool.signatures.types import History, Type
 from nbtool.tools.calls import ToolCallResults, ToolCalls
 
@@ -129,6 +130,7 @@ def _pieces(piece: str, is_saved: int) -> list[Any]:
 # -- earlier turns -------------------------------------------------------------------------------
 
 
+@once_for_each_signature
 def history_field(signature: type[Signature]) -> str | None:
     """Return the input field that holds the earlier turns, if there is one.
 

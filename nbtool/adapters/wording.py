@@ -9,10 +9,13 @@ from nbtool.adapters.schema import field_schema
 from nbtool.adapters.values import json_text
 from nbtool.signatures.annotations import type_text
 from nbtool.signatures.fields import extras_of
+from nbtool.signatures.remembered import once_for_each_text
 from nbtool.signatures.types import Type
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
+
+    from nbtool.signatures.signature import Signature
 
 _SAID_BY_NAME = (str, int, float)
 
@@ -32,6 +35,21 @@ def described(name: str, field: FieldInfo) -> str:
     if extras.get("constraints"):
         text += f" [{extras['constraints']}]"
     return text
+
+
+@once_for_each_text
+def field_descriptions(signature: type[Signature]) -> str:
+    """Describe the fields, inputs and outputs, a line each.
+
+    Args:
+        signature: Has the fields.
+    """
+    inputs = [f"- {described(n, f)}" for n, f in signature.input_fields.items()]
+    outputs = [f"- {described(n, f)}" for n, f in signature.output_fields.items()]
+    given = ["What you are given, each below a marker line with its name:", *inputs]
+    wanted = ["What you write:", *outputs]
+    parts = (given if inputs else [], wanted if outputs else [])
+    return "\n\n".join("\n".join(part) for part in parts if part)
 
 
 def _about_types(annotation: Any) -> list[str]:

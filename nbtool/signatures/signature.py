@@ -7,6 +7,7 @@ A signature is a class that nobody instantiates. It is made from a text, from a 
 from __future__ import annotations
 
 import copyreg
+import functools
 import inspect
 import sys
 from collections.abc import Mapping
@@ -45,10 +46,14 @@ __all__ = [
 _TEXT_NAME = "StringSignature"
 
 
+_clean = functools.lru_cache(maxsize=1_000)(inspect.cleandoc)
+
+
 class SignatureMeta(type):
     """Make signature classes, and give them their properties."""
 
     _fields: Fields
+    _sides: dict[Role, Fields]
     _code: tuple[str, str | None]
 
     def __new__(mcs, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> SignatureMeta:
@@ -61,6 +66,7 @@ class SignatureMeta(type):
         fields |= fields_of_body(cls, body, frame and frame.f_back)
         ranked = sorted(fields, key=lambda k: role_of(fields[k]) == "output")
         cls._fields = {k: fields[k] for k in ranked}
+        cls._sides = {"input": cls._side("input"), "output": cls._side("output")}
         if cls.__doc__ is None:
             cls.__doc__ = _instructions_of(parents) or _default_instructions(cls)
         return cls
@@ -85,7 +91,7 @@ class SignatureMeta(type):
     @property
     def instructions(cls) -> str:
         """Say what to do with the inputs; can be set, which changes this very class."""
-        return "" if cls is Signature else inspect.cleandoc(cls.__doc__ or "")
+        return "" if cls is Signature else _clean(cls.__doc__ or "")
 
     @instructions.setter
     def instructions(cls, text: str) -> None:
@@ -99,12 +105,12 @@ class SignatureMeta(type):
     @property
     def input_fields(cls) -> Fields:
         """Return the input fields by name, in order."""
-        return cls._side("input")
+        return dict(cls._sides["input"])
 
     @property
     def output_fields(cls) -> Fields:
         """Return the output fields by name, in order."""
-        return cls._side("output")
+        return dict(cls._sides["output"])
 
     @property
     def signature(cls) -> str:
