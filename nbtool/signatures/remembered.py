@@ -19,7 +19,7 @@ _OF_TYPES, _OF_TEXTS = "_remembered_of_types", "_remembered_of_texts"
 def once_for_each_signature(
     function: Callable[[type[Signature]], T],
 ) -> Callable[[type[Signature]], T]:
-    """Let a function of a signature's names and types, which never change, answer from memory.
+    """Let a function of names and types, which never change, use a memory.
 
     Args:
         function: What it returns is shared: nobody may change it.
@@ -39,7 +39,7 @@ def once_for_each_signature(
 def once_for_each_text(
     function: Callable[[type[Signature]], T],
 ) -> Callable[[type[Signature]], T]:
-    """Let a function of a signature answer from memory as long as its texts stay the same.
+    """Let a function use a memory as long as a signature's texts stay the same.
 
     Instructions can be set, and descriptions in a field's ``json_schema_extra`` too.
 

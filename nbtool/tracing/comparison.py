@@ -92,7 +92,7 @@ _drawings: list[Callable[[Difference], str]] = []
 
 
 def draw_with(drawing: Callable[[Difference], str]) -> None:
-    """Let views say how two traces look beside each other, as HTML; this layer knows none."""
+    """Let views say how two traces look as HTML; this layer knows none."""
     _drawings[:] = [drawing]
 
 

@@ -83,7 +83,7 @@ class ShownCalls:
             return min((root.since_s for root in self._roots.values()), default=None)
 
     def ui(self) -> dict[str, Any]:
-        """Return what a page shows of them: ``state``, ``buttons``, ``stops``, ``waits_for``."""
+        """Return what a page shows of them; see `Debuggers.ui`."""
         if not self._roots:
             return {"state": "ended", "buttons": [], "stops": [], "waits_for": []}
         shown = self.debuggers.ui()

@@ -135,7 +135,7 @@ class Debuggers:
         return editable(session, step) if session is not None else {}
 
     def sections(self, record: SpanRecord) -> list[detail.Section]:
-        """Return parts of the details of a step that waits; its record has not got them yet."""
+        """Return what the record of a step that waits has not got yet."""
         session = self._where(record.id)
         found = seen(session, record.id) if session is not None else {}
         return [detail.value(_TITLES[what], value) for what, value in found.items()]

@@ -20,7 +20,7 @@ _WORDS = re.compile(r"\s+|\w+|.")
 
 
 def side_by_side(difference: Difference) -> str:
-    """Draw two traces: a line for each step, and below it what changed, before and after.
+    """Draw two traces: a line for each step, and below it what changed.
 
     Args:
         difference: What `Trace.diff` gave. Of many steps those that changed are shown.

@@ -106,7 +106,7 @@ class Groups:
         return self._many.get(_alike(record)) if record.kind != "adapter" else None
 
     def forget(self, record: SpanRecord) -> int | None:
-        """Forget a step that has no row any more; returns its group, where it was the last."""
+        """Forget a step without a row; returns its group, if it was the last."""
         key = _alike(record)
         few = self._few.get(key)
         if few is not None:
@@ -130,7 +130,7 @@ class Groups:
         return [group.tally for group in changed.values()]
 
     def moved(self) -> list[int]:
-        """Return the steps that got into a group since the last time, after they had a row."""
+        """Return the steps that had a row and got into a group meanwhile."""
         moved, self._moved = self._moved, []
         return moved
 

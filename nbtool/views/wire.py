@@ -51,7 +51,7 @@ def bare(record: SpanRecord, name: str) -> WireRow:
 
 
 def change(before: Any, now: Any) -> Any:
-    """Return what a place of a row says: null where nothing changed, false where it is gone."""
+    """Return what a place of a row says: null: as before; false: it is gone."""
     if now == before:
         return None
     return False if now is None else now

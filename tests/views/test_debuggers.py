@@ -94,8 +94,13 @@ async def eventually(holds):
             await asyncio.sleep(0.01)
 
 
+# What `look` waits for, so that a test decides how long it runs.
+held = contextvars.ContextVar("held", default=None)
+
+
 async def look(city):
-    await asyncio.sleep(0.05)
+    if held.get() is not None:
+        await held.get().wait()
     if city == "nowhere":
         raise KeyError(city)
     return f"{city} is sunny"
@@ -117,10 +122,19 @@ def labels(shown):
     return [button["cmd"] for button in shown.page.ui["buttons"]]
 
 
-async def test_pause_gives_a_call_a_debugger_and_tells_where_it_waits():
+@pytest.fixture
+def let_go():
+    event = asyncio.Event()
+    token = held.set(event)
+    yield event.set
+    held.reset(token)
+
+
+async def test_pause_gives_a_call_a_debugger_and_tells_where_it_waits(let_go):
     shown = Shown(Agent().acall(city="Rome"))
     await shown.begin()
     assert shown.ask(t="cmd", cmd="pause") == {"ok": True, "note": ""}
+    let_go()
     (step,) = await shown.stops(("after", "look"))
 
     assert labels(shown) == ["resume", "stop"]
@@ -131,6 +145,7 @@ async def test_pause_gives_a_call_a_debugger_and_tells_where_it_waits():
     assert (shown.page.paused[step], shown.page.ui["stops"]) == (None, [])
 
 
+@pytest.mark.usefixtures("let_go")
 async def test_what_runs_while_a_pause_waits_for_it_is_named():
     shown = Shown(Agent().acall(city="Rome"))
     await shown.begin()
