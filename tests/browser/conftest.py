@@ -34,7 +34,9 @@ def pytest_collection_modifyitems(items):
             kernel = (
                 item.callspec.params.get("kernel_name", "") if hasattr(item, "callspec") else ""
             )
-            item.add_marker(pytest.mark.xdist_group(f"browser {kernel}"))
+            # The hostile texts are many and for one kernel: alone, both processes end together.
+            alone = item.path.stem if item.path.stem == "test_hostile_texts" else ""
+            item.add_marker(pytest.mark.xdist_group(f"browser {kernel} {alone}"))
             item.add_marker(pytest.mark.timeout(_LIMIT_S))
 
 

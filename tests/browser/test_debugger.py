@@ -56,11 +56,17 @@ def test_failed_step_is_mended_in_another_cell_and_retried(open_notebook):
     assert "Rome: 18" in notebook.text(3)
 
 
+def pause(trace):
+    """Press Pause, and wait until it has arrived: what runs then goes on to its end."""
+    trace.press("Pause")
+    expect(trace.element.locator(".nbt-state")).to_have_text("pausing")
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_chain_is_paused_looked_at_stepped_and_let_go(open_notebook, way):
     notebook, trace = in_debugger(open_notebook, WAYS[way], "nb.last_trace().spans[0].output")
     expect(trace.row("early")).to_have_attribute("data-status", "running")
-    trace.press("Pause")
+    pause(trace)
     expect(trace.element).to_contain_text("Waits for function early to end.")
     notebook.let("early")
     notebook.let("late")
@@ -133,7 +139,7 @@ def test_step_is_skipped_with_what_a_person_writes(open_notebook):
 @pytest.mark.parametrize("way", WAYS)
 def test_chain_that_is_paused_is_stopped(open_notebook, way):
     notebook, trace = in_debugger(open_notebook, WAYS[way], "nb.running()")
-    trace.press("Pause")
+    pause(trace)
     notebook.let("early")
     expect(trace.stop("function early")).to_be_visible()
     trace.press("Stop")
@@ -147,7 +153,7 @@ def test_chain_that_is_paused_is_stopped(open_notebook, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_page_that_is_reloaded_still_has_its_buttons(open_notebook, way):
     notebook, trace = in_debugger(open_notebook, WAYS[way], "nb.last_trace().spans[0].output")
-    trace.press("Pause")
+    pause(trace)
     notebook.let("early")
     notebook.let("late")
     expect(trace.stop("function early")).to_be_visible()
@@ -166,7 +172,7 @@ def test_page_that_is_reloaded_still_has_its_buttons(open_notebook, way):
 def test_cell_that_waits_is_detached_and_the_chain_goes_on(open_notebook, way):
     cells = [WAYS[way], "print('free')", "nb.last_trace().spans[0].output"]
     notebook, trace = in_debugger(open_notebook, *cells)
-    trace.press("Pause")
+    pause(trace)
     notebook.let("early")
     notebook.let("late")
     expect(trace.stop("function early")).to_be_visible()
@@ -185,7 +191,7 @@ def test_cell_that_waits_is_detached_and_the_chain_goes_on(open_notebook, way):
 def test_branches_wait_side_by_side_and_one_goes_on_alone(open_notebook):
     both = "both = asyncio.gather(agent.acall(question='a'), agent.acall(question='b'))"
     notebook, trace = in_debugger(open_notebook, both, "await both")
-    trace.press("Pause")
+    pause(trace)
     notebook.let("early")
     notebook.let("late")
     lines = trace.element.locator(".nbt-stop")
