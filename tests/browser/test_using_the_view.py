@@ -69,6 +69,17 @@ def test_keys_walk_through_the_tree_and_open_it(notebook, trace):
     expect(selected(trace)).to_have_text("dummy")
 
 
+def test_keys_that_come_faster_than_frames_find_what_was_opened(trace):
+    trace.tree.focus()
+    trace.tree.evaluate("""tree => {
+      for (const key of ["Home", "ArrowDown", "ArrowRight", "ArrowRight"]) {
+        tree.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+      }
+    }""")
+
+    expect(selected(trace)).to_have_text("item")
+
+
 def test_enter_opens_the_details_and_escape_closes_them(notebook, trace):
     trace.tree.focus()
     for key in ("Home", "ArrowDown", "ArrowDown", "Enter"):

@@ -1988,16 +1988,21 @@ class View {
     const isChanging = this.#lens.isNarrow && this.store.isRunning;
     if (this.#shape !== this.store.shape || isChanging) this.#isStale = true;
     if (!this.#isStale || at - this.#outlinedAt < REST_PER_OUTLINE * this.#outlineTook) return;
+    this.#outline(at);
+    const { selected } = this.tree;
+    if (selected) this.tree.selected = this.store.steps.get(selected.id) ?? null;
+    const isMuch = this.outline.steps.length >= TOOLS_FROM_ROWS;
+    if (isMuch && !this.#areToolsChosen) this.#showTools(true);
+  }
+
+  /** Lay out the tree as it is now. @param {number} at */
+  #outline(at) {
     const began = performance.now();
     this.outline.build(this.#now);
     this.#outlineTook = performance.now() - began;
     this.#outlinedAt = at;
     this.#shape = this.store.shape;
     this.#isStale = false;
-    const { selected } = this.tree;
-    if (selected) this.tree.selected = this.store.steps.get(selected.id) ?? null;
-    const isMuch = this.outline.steps.length >= TOOLS_FROM_ROWS;
-    if (isMuch && !this.#areToolsChosen) this.#showTools(true);
   }
 
   #drawParts() {
@@ -2118,7 +2123,7 @@ class View {
       if (this.outline.isFolded(at)) this.outline.fold(at, false);
     }
     this.#rearrange();
-    this.outline.build(this.#now);
+    this.#outline(performance.now());
     this.#select(step);
     this.details.show(step);
   }
@@ -2161,6 +2166,8 @@ class View {
 
   /** @param {string} key */
   #walk(key) {
+    // Keys may come faster than frames: the second one is about what the first one has opened.
+    if (this.#isStale) this.#outline(performance.now());
     const { steps, rows } = this.outline;
     const row = (this.tree.selected && rows.get(this.tree.selected)) ?? -1;
     const page = Math.max(1, Math.floor(this.tree.height / ROW_PX) - 1);
