@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from nbtool.lm.base import BaseLM, Message
+    from nbtool.runtime.pieces import Reader
     from nbtool.signatures.signature import Signature
     from nbtool.signatures.types import Type
 
@@ -322,6 +323,14 @@ class Adapter:
             found,
             hint="Ask again, give demos, or use a larger model; max_tokens may have cut it off.",
         )
+
+    def __stream_reader__(self, inputs: Fields) -> Reader | None:
+        """Make what tells the fields of an answer apart while it arrives; None: nothing does.
+
+        Args:
+            inputs: Arguments of `format`.
+        """
+        return None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbtool.adapters.base import Adapter, Fields
 from nbtool.adapters.content import END_NAME, MARKER, joined, section, unescaped
+from nbtool.adapters.stream_readers import ChatReader
 from nbtool.adapters.structured import JSONAdapter
 from nbtool.adapters.values import as_text
 from nbtool.adapters.wording import placeholder
@@ -124,6 +125,10 @@ class ChatAdapter(Adapter):
         for name, text in sections:
             raw.setdefault(name, unescaped(text))
         return self.typed(signature, raw, completion)
+
+    def __stream_reader__(self, inputs: Fields) -> ChatReader:
+        """Make what tells the fields of an answer apart while it arrives."""
+        return ChatReader(inputs["signature"])
 
 
 @once_for_each_signature

@@ -8,6 +8,7 @@ from nbtool import mending
 from nbtool.adapters.base import Adapter, Fields
 from nbtool.adapters.reading import parse_json
 from nbtool.adapters.schema import output_schema, strict_schema
+from nbtool.adapters.stream_readers import JSONReader
 from nbtool.adapters.values import as_json, json_text
 from nbtool.errors import MISUSE, LMError, LMInvalidRequestError
 
@@ -115,6 +116,10 @@ class JSONAdapter(Adapter):
             what = "has no JSON object"
             raise self.unreadable(signature, completion, what, {}) from None
         return self.typed(signature, found, completion, parse_json)
+
+    def __stream_reader__(self, inputs: Fields) -> JSONReader:
+        """Make what tells the fields of an answer apart while it arrives."""
+        return JSONReader(inputs["signature"])
 
 
 def _may_ask_again(error: Exception, form: Fields | None) -> bool:

@@ -131,14 +131,15 @@ def attach(call: Call[T], session: Session[T] | None = None) -> Session[T]:
     given: Session[T] = session if session is not None else Session()
     if call.done():
         raise DebugError(f"{call!r} has ended.", hint="Call it again, and debug that call.")
-    if call.prepare is not None or (call.span is not None and call.span.run.gate is not None):
+    has_one = any(each.call is call for each in _sessions)
+    if has_one or (call.span is not None and call.span.run.gate is not None):
         raise DebugError(
             f"{call!r} has a debugger already.", hint="nbtool.sessions() has its session."
         )
     given.call = call
     _sessions.add(given)
     if call.span is None:
-        call.prepare = given.attach
+        call.before_start(given.attach)
     else:
         given.take_up(call.span)
         given.attach(call.span.run)

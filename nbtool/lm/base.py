@@ -19,7 +19,8 @@ from nbtool.lm.responses import (
 from nbtool.lm.spending import check_budgets, count_response
 from nbtool.lm.state import class_path, dumped, loaded
 from nbtool.lm.usage_details import usage_details_of
-from nbtool.runtime.call import Call, call_of, marked_as_coroutine_function
+from nbtool.runtime.call import Call, call_of
+from nbtool.runtime.driven import marked_as_coroutine_function
 from nbtool.runtime.step import Step
 from nbtool.tracing.boundary import current_span
 from nbtool.tracing.record import secrets_in_use

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from nbtool.programs.example import Example
 from nbtool.programs.parallel import Parallel
 from nbtool.programs.rows import arguments_of
-from nbtool.runtime.call import Call, marked_as_coroutine_function
 from nbtool.runtime.callables import waiting_method
+from nbtool.runtime.driven import marked_as_coroutine_function
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nbtool.programs.parallel import Failures
+    from nbtool.runtime.call import Call
 
 
 class Batched:

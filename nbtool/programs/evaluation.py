@@ -13,8 +13,9 @@ from nbtool.programs.mapping import name_of
 from nbtool.programs.prediction import Prediction
 from nbtool.programs.rows import Options, all_done, arguments_of, called, checked_concurrency
 from nbtool.programs.scores import EvaluationResult, check_writable
-from nbtool.runtime.call import Call, call_of, marked_as_coroutine_function
+from nbtool.runtime.call import Call, call_of
 from nbtool.runtime.callables import awaited, waiting, waiting_method
+from nbtool.runtime.driven import marked_as_coroutine_function
 
 if TYPE_CHECKING:
     import os

@@ -127,6 +127,10 @@ class Module(Batched, Step, metaclass=_ModuleMeta):
         """Return the predictors inside."""
         return [predictor for _, predictor in self.named_predictors()]
 
+    def part_name(self, part: object) -> str | None:
+        """Return the path of a predictor inside; None where it is not inside."""
+        return next((name for name, inside in self.named_predictors() if inside is part), None)
+
     def named_sub_modules(
         self, type_: type | None = None, skip_compiled: bool = False
     ) -> Iterator[tuple[str, Any]]:

@@ -16,8 +16,9 @@ from nbtool.programs.rows import (
     called,
     checked_concurrency,
 )
-from nbtool.runtime.call import Call, call_of, marked_as_coroutine_function
+from nbtool.runtime.call import Call, call_of
 from nbtool.runtime.callables import awaited, waiting_method
+from nbtool.runtime.driven import marked_as_coroutine_function
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

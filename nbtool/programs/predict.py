@@ -18,7 +18,7 @@ from nbtool.programs.code import note_code
 from nbtool.programs.example import Example
 from nbtool.programs.module import Module
 from nbtool.programs.prediction import Prediction
-from nbtool.runtime.call import Call, marked_as_coroutine_function
+from nbtool.runtime.driven import marked_as_coroutine_function
 from nbtool.signatures.signature import (
     Signature,
     ensure_signature,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from nbtool.adapters.base import Adapter, Fields
     from nbtool.programs.states import State
+    from nbtool.runtime.call import Call
     from nbtool.tracing.span import Kind
 
 _log = logging.getLogger("nbtool")

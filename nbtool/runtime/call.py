@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import inspect
 import sys
 import time
 import weakref
@@ -34,10 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
     from collections.abc import Set as AbstractSet
 
+    from nbtool.runtime.streams import Stream
     from nbtool.tracing.span import Kind, Run, Span
 
 T = TypeVar("T")
-F = TypeVar("F", bound="Callable[..., Any]")
 
 _NO_CONTEXT = contextvars.Context()
 _LAST_WORDS_S = 1.0  # how long a cancelled chain may take to clean up before its waiter leaves
@@ -53,7 +52,7 @@ class Call(ForgottenAwait, Driven[T]):
         name: Whose call it is.
         cell: What the cell that made it is called; empty elsewhere.
         span: The step that it opened; None before it has started.
-        prepare: Called with its run before the first step.
+        prepare: Called with its run before the first step; see `before_start`.
     """
 
     # Defaults stand in the class: inside programs a call must cost what a coroutine costs.
@@ -241,6 +240,47 @@ class Call(ForgottenAwait, Driven[T]):
                 run(self._join(takes_along=False), timeout_s=_LAST_WORDS_S)
             raise
 
+    def stream(self, *fields: str) -> Stream[T]:
+        """Give the texts of the answers while they arrive, for ``async for`` or ``for``.
+
+        Text comes as the LM writes it; fields of other types come whole. An answer that is not
+        streamed, e.g. one from the cache, comes as one piece. Awaiting the call gives its result,
+        during and after the loop. Leaving the loop early ends the call, and the request with it,
+        if nobody else waits for the call.
+
+        Args:
+            *fields: Names of the fields to give, such as ``"answer"``; or, to name the predictor
+                too, ``"extract.answer"``. By default all.
+
+        Returns:
+            An iterator over `StreamResponse`; what the call raises, it raises at its end.
+
+        Example:
+            >>> import asyncio, nbtool
+            >>> from nbtool.testing import DummyLM
+            >>> async def main():
+            ...     call = nbtool.Predict("question -> answer").acall(question="?")
+            ...     async for piece in call.stream("answer"):
+            ...         print(piece.chunk)
+            >>> with nbtool.context(lm=DummyLM([{"answer": "Paris"}])):
+            ...     asyncio.run(main())
+            Paris
+        """
+        from nbtool.runtime.streams import Stream  # it waits in the door, so it lies above
+
+        return Stream(self, fields)
+
+    def before_start(self, prepare: Callable[[Run], object]) -> None:
+        """Let a function see the call's run before its first step, beside those set before."""
+        before = self.prepare
+
+        def both(run: Run) -> None:
+            if before is not None:
+                before(run)
+            prepare(run)
+
+        self.prepare = both
+
     # -- looking and stopping ------------------------------------------------------------------
 
     @property
@@ -359,15 +399,3 @@ def call_of(
             call.start(loop, cell)
             interrupt.watch()
     return call
-
-
-def marked_as_coroutine_function(function: F) -> F:
-    """Let libraries that ask see that a method's result is to be awaited.
-
-    `inspect.iscoroutinefunction` sees it on Python 3.12 and later; before, only
-    `asyncio.iscoroutinefunction` does.
-    """
-    if sys.version_info >= (3, 12):
-        return inspect.markcoroutinefunction(function)
-    function._is_coroutine = asyncio.coroutines._is_coroutine  # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportFunctionMemberAccess] - what 3.11 looks for
-    return function

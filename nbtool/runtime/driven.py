@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import collections.abc
+import inspect
+import sys
 import weakref
 from asyncio import events
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
 
 T = TypeVar("T")
+F = TypeVar("F", bound="Callable[..., Any]")
 
 
 class Driven(collections.abc.Coroutine[Any, Any, T], Generic[T]):
@@ -77,3 +80,15 @@ _BY_HAND = _NoTask()
 def _driver() -> Any:
     running = events._get_running_loop()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the public form raises where there is none
     return (asyncio.current_task(running) if running is not None else None) or _BY_HAND
+
+
+def marked_as_coroutine_function(function: F) -> F:
+    """Let libraries that ask see that a method's result is to be awaited.
+
+    `inspect.iscoroutinefunction` sees it on Python 3.12 and later; before, only
+    `asyncio.iscoroutinefunction` does.
+    """
+    if sys.version_info >= (3, 12):
+        return inspect.markcoroutinefunction(function)
+    function._is_coroutine = asyncio.coroutines._is_coroutine  # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportFunctionMemberAccess] - what 3.11 looks for
+    return function

@@ -18,8 +18,9 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nbtool.runtime.call import Call, call_of, marked_as_coroutine_function
+from nbtool.runtime.call import Call, call_of
 from nbtool.runtime.door import run
+from nbtool.runtime.driven import marked_as_coroutine_function
 from nbtool.runtime.threads import in_worker
 from nbtool.tracing import process  # noqa: F401 # pyright: ignore[reportUnusedImport] - steps are recorded from now on
 from nbtool.tracing.boundary import traced_inline

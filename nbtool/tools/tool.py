@@ -11,8 +11,8 @@ import pydantic
 from pydantic_core import core_schema
 
 from nbtool.errors import ToolArgumentsError
-from nbtool.runtime.call import Call, marked_as_coroutine_function
 from nbtool.runtime.door import run
+from nbtool.runtime.driven import marked_as_coroutine_function
 from nbtool.runtime.step import Inputs, Step
 from nbtool.runtime.threads import in_worker
 from nbtool.tools.schemas import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import CoreSchema
 
+    from nbtool.runtime.call import Call
     from nbtool.tracing.span import Kind
 
 

@@ -313,4 +313,4 @@ def _tell_closed(span: Span) -> None:
 def _drop(instrument: Instrument, run: Run) -> None:
     _log.exception("The instrument %r failed and watches no more.", type(instrument).__name__)
     uninstall(instrument)
-    run.instruments = tuple(i for i in run.instruments if i is not instrument)
+    run.detach(instrument)

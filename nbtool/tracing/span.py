@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,8 @@ Status = Literal["running", "ok", "error", "cancelled"]
 
 _next_id = itertools.count(1).__next__
 
+_log = logging.getLogger("nbtool")
+
 # Spans are timed by the monotonic clock; this anchors them in calendar time.
 _EPOCH_S = time.time() - time.perf_counter()
 
@@ -27,6 +30,18 @@ _EPOCH_S = time.time() - time.perf_counter()
 def unix_time_s(perf_counter_s: float) -> float:
     """Turn a reading of `time.perf_counter` into seconds since 1970."""
     return _EPOCH_S + perf_counter_s
+
+
+class Listener(Protocol):
+    """Hear what an LM streams, piece by piece; an `Instrument` that has this method does.
+
+    It is called in the middle of the watched program, as an instrument is; one that raises is
+    logged and hears no more.
+    """
+
+    def arrived(self, span: Span, text: str) -> None:
+        """Take note of the next piece of a step's answer; ``span.arrived`` has it already."""
+        ...
 
 
 class Run:
@@ -41,13 +56,15 @@ class Run:
 
     Attributes:
         gate: The debugger of this call, where there is one.
+        listeners: Those of the instruments that hear each piece of an answer.
         wants_tokens: Somebody looks at answers while they arrive, so LMs shall stream.
     """
 
-    __slots__ = ("__weakref__", "gate", "instruments", "wants_tokens")
+    __slots__ = ("__weakref__", "gate", "instruments", "listeners", "wants_tokens")
 
     def __init__(self, instruments: tuple[Instrument, ...] = ()) -> None:
         self.instruments: tuple[Instrument, ...] = ()
+        self.listeners: tuple[Listener, ...] = ()
         self.gate: Gate | None = None
         self.wants_tokens = False
         for instrument in instruments:
@@ -58,6 +75,22 @@ class Run:
         if instrument not in self.instruments:
             self.instruments = (*self.instruments, instrument)
             self.wants_tokens = self.wants_tokens or getattr(instrument, "wants_tokens", False)
+            if hasattr(instrument, "arrived"):
+                self.listeners = (*self.listeners, cast("Listener", instrument))
+
+    def detach(self, instrument: object) -> None:
+        """Let an instrument watch no more; nothing happens where it does not."""
+        self.instruments = tuple(i for i in self.instruments if i is not instrument)
+        self.listeners = tuple(each for each in self.listeners if each is not instrument)
+
+    def tell_arrived(self, span: Span, text: str) -> None:
+        """Let the listeners hear a piece of an answer."""
+        for listener in self.listeners:
+            try:
+                listener.arrived(span, text)
+            except Exception:  # noqa: BLE001 - a watcher must never break what it watches
+                _log.exception("%r failed and hears no more.", type(listener).__name__)
+                self.detach(listener)
 
 
 class Span:
@@ -134,6 +167,8 @@ class Span:
             if self.record is not None:
                 self.record.show_arriving(self.arrived)
         self.arrived.append(text)
+        if self.run.listeners:
+            self.run.tell_arrived(self, text)
 
     def __repr__(self) -> str:
         state = "running" if self.end_s is None else f"{self.end_s - self.start_s:.3f} s"

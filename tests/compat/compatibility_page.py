@@ -78,7 +78,7 @@ class Compatibility:
 
 
 def _is_whole(config):
-    chosen = config.option.keyword or config.option.markexpr or config.option.lf
+    chosen = config.option.keyword or config.option.markexpr or getattr(config.option, "lf", False)
     return not chosen and config.args == config.getini("testpaths")
 
 

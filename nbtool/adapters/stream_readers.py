@@ -1,0 +1,229 @@
+"""Readers of answers that are still arriving: which text belongs to which field.
+
+A reader is fed pieces of one answer, cut anywhere, and gives out what is certain: never a part of
+a marker, and no white space that `parse` would strip. Fields that are texts come as they arrive;
+others come whole, as soon as they are complete. What `parse` mends afterwards a reader cannot
+know; whoever shows the pieces compares them with the fields at the end.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic_core import from_json
+
+from nbtool.adapters.content import MARKER, unescaped
+from nbtool.adapters.values import as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nbtool.runtime.pieces import Piece
+    from nbtool.signatures.signature import Signature
+
+_Place = Literal["start", "inside", "behind a marker", "ignored"]  # of a line
+
+_MARKER_START = "[[ ## "
+_END_OF_MARKER = " ## ]]"
+_GROWTH = 200  # JSON is read again when it has grown by this fraction of its length
+_MOST_STARTS = 64  # braces at which the object may begin
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*', re.DOTALL)
+_CONTROLS = {code: f"\\u{code:04x}" for code in range(0x20)}
+
+
+class FieldTexts:
+    """Know which fields an answer has, and which of them are texts.
+
+    Args:
+        signature: What was asked.
+    """
+
+    def __init__(self, signature: type[Signature]) -> None:
+        self.is_text = {n: f.annotation is str for n, f in signature.output_fields.items()}
+
+    def as_text(self, value: Any) -> str:
+        """Write a field's value as text."""
+        return as_text(value)
+
+
+class ChatReader(FieldTexts):
+    r"""Read the fields of a `ChatAdapter`'s answer, each below its marker line.
+
+    Example:
+        >>> from nbtool.signatures.signature import Signature
+        >>> reader = ChatReader(Signature("question -> answer"))
+        >>> list(reader.feed("[[ ## answer ## ]]\nPa"))
+        [('answer', 'Pa', False)]
+        >>> list(reader.feed("ris \n[[ ## comp"))
+        [('answer', 'ris', False)]
+    """
+
+    def __init__(self, signature: type[Signature]) -> None:
+        super().__init__(signature)
+        self._line = ""  # of the current line, what has not been read
+        self._place: _Place = "start"
+        self._field: str | None = None
+        self._ended: set[str] = set()
+        self._blank = ""  # white space that is part of the value if more text follows
+        self._has_begun = False
+        self._whole = ""  # of a field that is no text
+
+    def feed(self, text: str) -> Iterator[Piece]:
+        """Take the next piece of the answer, and give what is certain now."""
+        *lines, rest = (self._line + text).split("\n")
+        for line in lines:
+            yield from self._read(line)
+            yield from self._give("\n")
+            self._place = "start"
+        self._line = rest
+        if not (self._is_undecided() and _may_be_marker(rest)):
+            self._line = ""
+            yield from self._read(rest)
+
+    def finish(self) -> Iterator[Piece]:
+        """Give what was held back; the answer has no more."""
+        rest, self._line = self._line, ""
+        yield from self._read(rest)
+        if self._field is not None and self._whole:
+            yield (self._field, self._whole, False)
+
+    def _is_undecided(self) -> bool:
+        """Tell whether what comes now may be a marker, or one that is escaped."""
+        is_first = self._place == "behind a marker" and not self._has_begun
+        return is_first or self._place == "start"
+
+    def _read(self, line: str) -> Iterator[Piece]:
+        """Read a line, or as much of one as is certain to be no part of a marker."""
+        marker = MARKER.match(line) if self._place == "start" else None
+        if marker is not None:
+            yield from self._enter(marker[1])
+            self._place = "behind a marker"
+            line = line[marker.end(1) + len(_END_OF_MARKER) :].lstrip(" \t")
+        elif self._place == "start":
+            self._place = "inside"
+            line = unescaped(line) if self._has_begun else line
+        if not self._has_begun:
+            line = unescaped(line.lstrip())
+        if self._place == "behind a marker" and "\r" in line:
+            line = line.partition("\r")[0]  # `MARKER` takes no more of its line
+            yield from self._give(line)
+            self._place = "ignored"
+        if self._place != "ignored":
+            yield from self._give(line)
+
+    def _enter(self, name: str) -> Iterator[Piece]:
+        """Begin a section; the first one with a name counts."""
+        left = self._field
+        if left is not None:
+            self._ended.add(left)
+            yield (left, self._whole, True)
+        self._field = name if name in self.is_text and name not in self._ended else None
+        self._blank = self._whole = ""
+        self._has_begun = False
+
+    def _give(self, text: str) -> Iterator[Piece]:
+        if self._field is None:
+            return
+        if not self._has_begun:
+            text = text.lstrip()
+        solid = text.rstrip()
+        if not solid:
+            self._blank += text if self._has_begun else ""
+            return
+        piece, self._blank = self._blank + solid, text[len(solid) :]
+        self._has_begun = True
+        if self.is_text[self._field]:
+            yield (self._field, piece, False)
+        else:
+            self._whole += piece
+
+
+def _may_be_marker(begun: str) -> bool:
+    """Tell whether a line that has only begun may become a marker, or one that is escaped."""
+    word = begun.lstrip(" \t").lstrip("\\")
+    if not word.startswith(_MARKER_START):
+        return _MARKER_START.startswith(word)
+    name, found, end = word.removeprefix(_MARKER_START).partition(" ")
+    return not found or (_END_OF_MARKER.startswith(f" {end}") and bool(name))
+
+
+class JSONReader(FieldTexts):
+    """Read the keys of the JSON object in an answer.
+
+    Example:
+        >>> from nbtool.signatures.signature import Signature
+        >>> reader = JSONReader(Signature("question -> answer, score: int"))
+        >>> list(reader.feed('{"answer": "Par'))
+        [('answer', 'Par', False)]
+        >>> list(reader.feed('is", "score": 1'))
+        [('answer', 'is', True)]
+    """
+
+    def __init__(self, signature: type[Signature]) -> None:
+        super().__init__(signature)
+        self._pieces: list[str] = []
+        self._length = 0
+        self._read_at = 0
+        self._start = 0
+        self._starts = 0
+        self._sent: dict[str, int] = {}
+        self._ended: set[str] = set()
+
+    def feed(self, text: str) -> Iterator[Piece]:
+        """Take the next piece of the answer, and give what is certain now."""
+        self._pieces.append(text)
+        self._length += len(text)
+        if self._length - self._read_at > self._read_at // _GROWTH:
+            yield from self._read()
+
+    def finish(self) -> Iterator[Piece]:
+        """Give what was held back; the answer has no more."""
+        if self._length > self._read_at:
+            yield from self._read()
+
+    def _read(self) -> Iterator[Piece]:
+        self._read_at = self._length
+        found = self._object()
+        for number, (name, value) in enumerate(found.items(), start=1):
+            if name in self.is_text and name not in self._ended:
+                yield from self._new(name, value, is_whole=number < len(found))
+
+    def _new(self, name: str, value: Any, *, is_whole: bool) -> Iterator[Piece]:
+        if is_whole:
+            self._ended.add(name)
+        if self.is_text[name] and isinstance(value, str):
+            new = value[self._sent.get(name, 0) :]
+            self._sent[name] = len(value)
+        else:
+            new = as_text(value) if is_whole else ""
+        if new or is_whole:
+            yield (name, new, is_whole)
+
+    def _object(self) -> dict[str, Any]:
+        """Read the object as far as it has come; an empty one where there is none yet."""
+        text = "".join(self._pieces)
+        self._pieces = [text]
+        while True:
+            start = text.find("{", self._start)
+            if start < 0 or self._starts > _MOST_STARTS:
+                return {}
+            found = _begun(text[start:])
+            if found is not None or self._sent:
+                return found or {}
+            self._start = start + 1  # prose may have braces too
+            self._starts += 1
+
+
+def _begun(text: str) -> dict[str, Any] | None:
+    raw = text.encode(errors="replace")
+    try:
+        return from_json(raw, allow_partial="trailing-strings")
+    except ValueError:
+        pass
+    # Models break lines inside of strings, which `json.loads` may be told to allow.
+    mended = _STRING.sub(lambda string: string[0].translate(_CONTROLS), text)
+    try:
+        return from_json(mended.encode(errors="replace"), allow_partial="trailing-strings")
+    except ValueError:
+        return None
