@@ -99,6 +99,7 @@ if TYPE_CHECKING:
     from nbtool.runtime.detaching import Detached
     from nbtool.runtime.door import run
     from nbtool.runtime.inflight import running, stop
+    from nbtool.runtime.streams import Stream
     from nbtool.runtime.surroundings import environment
     from nbtool.signatures.fields import InputField, OutputField
     from nbtool.signatures.signature import (
@@ -109,6 +110,7 @@ if TYPE_CHECKING:
         make_signature,
     )
     from nbtool.signatures.types import History, Type
+    from nbtool.streaming.programs import streamify
     from nbtool.tools.calls import ToolCallResults, ToolCalls
     from nbtool.tools.tool import Tool
     from nbtool.tracing.callbacks import ACTIVE_CALL_ID, BaseCallback, with_callbacks
@@ -173,6 +175,7 @@ __all__ = [
     "SignatureError",
     "SignatureMeta",
     "StateError",
+    "Stream",
     "Tool",
     "ToolCallResults",
     "ToolCalls",
@@ -212,6 +215,7 @@ __all__ = [
     "settings",
     "show",
     "stop",
+    "streamify",
     "syncify",
     "trace",
     "traced",
@@ -293,6 +297,7 @@ _HOMES = {
     "nbtool.runtime.detaching": ("Detached",),
     "nbtool.runtime.door": ("run",),
     "nbtool.runtime.inflight": ("running", "stop"),
+    "nbtool.runtime.streams": ("Stream",),
     "nbtool.runtime.surroundings": ("environment",),
     "nbtool.signatures.fields": ("InputField", "OutputField"),
     "nbtool.signatures.signature": (
@@ -303,6 +308,7 @@ _HOMES = {
         "make_signature",
     ),
     "nbtool.signatures.types": ("History", "Type"),
+    "nbtool.streaming.programs": ("streamify",),
     "nbtool.tools.calls": ("ToolCallResults", "ToolCalls"),
     "nbtool.tools.tool": ("Tool",),
     "nbtool.tracing.callbacks": ("ACTIVE_CALL_ID", "BaseCallback", "with_callbacks"),
@@ -314,6 +320,8 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "streaming":  # a module, as in DSPy
+        return importlib.import_module("nbtool.streaming")
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME_OF[name]), name)

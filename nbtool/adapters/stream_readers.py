@@ -73,43 +73,50 @@ class ChatReader(FieldTexts):
         """Take the next piece of the answer, and give what is certain now."""
         *lines, rest = (self._line + text).split("\n")
         for line in lines:
-            yield from self._read(line)
+            yield from self._read(line, ends=True)
             yield from self._give("\n")
             self._place = "start"
-        self._line = rest
-        if not (self._is_undecided() and _may_be_marker(rest)):
-            self._line = ""
-            yield from self._read(rest)
+        yield from self._read(rest, ends=False)
 
     def finish(self) -> Iterator[Piece]:
         """Give what was held back; the answer has no more."""
-        rest, self._line = self._line, ""
-        yield from self._read(rest)
+        yield from self._read(self._line, ends=True)
         if self._field is not None and self._whole:
             yield (self._field, self._whole, False)
 
-    def _is_undecided(self) -> bool:
-        """Tell whether what comes now may be a marker, or one that is escaped."""
-        is_first = self._place == "behind a marker" and not self._has_begun
-        return is_first or self._place == "start"
-
-    def _read(self, line: str) -> Iterator[Piece]:
-        """Read a line, or as much of one as is certain to be no part of a marker."""
+    def _read(self, line: str, *, ends: bool) -> Iterator[Piece]:
+        """Read a line, or as much of one as is certain; the rest is kept for later."""
+        self._line = line
+        if self._is_held(ends=ends):
+            return
         marker = MARKER.match(line) if self._place == "start" else None
         if marker is not None:
             yield from self._enter(marker[1])
             self._place = "behind a marker"
-            line = line[marker.end(1) + len(_END_OF_MARKER) :].lstrip(" \t")
-        elif self._place == "start":
-            self._place = "inside"
-            line = unescaped(line) if self._has_begun else line
+            self._line = line[marker.end(1) + len(_END_OF_MARKER) :].lstrip(" \t")
+            if self._is_held(ends=ends):
+                return
+        line, self._line = self._line, ""
+        yield from self._give_on(line)
+
+    def _is_held(self, *, ends: bool) -> bool:
+        """Tell whether the line may become a marker, or one that is escaped."""
+        is_first = self._place == "behind a marker" and not self._has_begun
+        begun = self._line if self._has_begun else self._line.lstrip()
+        return not ends and (is_first or self._place == "start") and _may_be_marker(begun)
+
+    def _give_on(self, line: str) -> Iterator[Piece]:
+        """Give a part of a line that is text."""
         if not self._has_begun:
             line = unescaped(line.lstrip())
+        elif self._place == "start":
+            line = unescaped(line)
+        if self._place == "start":
+            self._place = "inside"
         if self._place == "behind a marker" and "\r" in line:
-            line = line.partition("\r")[0]  # `MARKER` takes no more of its line
-            yield from self._give(line)
+            yield from self._give(line.partition("\r")[0])  # `MARKER` takes no more of its line
             self._place = "ignored"
-        if self._place != "ignored":
+        elif self._place != "ignored":
             yield from self._give(line)
 
     def _enter(self, name: str) -> Iterator[Piece]:

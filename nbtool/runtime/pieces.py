@@ -145,13 +145,13 @@ class Pieces:
 
     def opened(self, span: Span) -> None:
         """Take note that an LM is asked, perhaps again."""
-        if span.kind == "lm" and self._is_below(span):
+        if span.kind == "lm" and is_below(span, self._root()):
             with self._lock:
                 self._answers_to(span).begin(None)
 
     def arrived(self, span: Span, text: str) -> None:
         """Tell what a piece of an answer adds to its fields."""
-        if span.kind != "lm" or not self._is_below(span):
+        if span.kind != "lm" or not is_below(span, self._root()):
             return
         with self._lock:
             answers = self._answers_to(span)
@@ -167,7 +167,7 @@ class Pieces:
 
     def closed(self, span: Span) -> None:
         """Tell the rest of an answer that has come, or of the fields that were read from it."""
-        if not self._is_below(span):
+        if not is_below(span, self._root()):
             return
         with self._lock:
             if span.kind == "lm":
@@ -202,13 +202,6 @@ class Pieces:
     def _answers_to(self, span: Span) -> _Answers:
         return self._answers.setdefault(_owner_of(span).id, _Answers(None))
 
-    def _is_below(self, span: Span) -> bool:
-        root = self._root()
-        if root is None:
-            return False
-        is_whole_run = root.parent is None and span.run is root.run
-        return is_whole_run or span is root or any(above is root for above in span.ancestors())
-
     def _complete(
         self, owner: Span, answers: _Answers, values: dict[str, Any], reader: Reader | None
     ) -> None:
@@ -239,6 +232,19 @@ class Pieces:
         field.has_ended = is_last
         response = StreamResponse(owner.name, name, text, is_last, starts_again)
         self._tell(Told(owner, response, was_streamed))
+
+
+def is_below(span: Span, root: Span | None) -> bool:
+    """Tell whether a step is another one, or a part of it.
+
+    Args:
+        span: The step.
+        root: The other; None is above nothing.
+    """
+    if root is None:
+        return False
+    is_whole_run = root.parent is None and span.run is root.run
+    return is_whole_run or span is root or any(above is root for above in span.ancestors())
 
 
 def _owner_of(span: Span) -> Span:

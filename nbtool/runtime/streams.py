@@ -14,6 +14,7 @@ from nbtool.tracing.boundary import current_span
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+    from contextvars import Context
 
     from nbtool.runtime.call import Call
     from nbtool.tracing.boundary import Instrument
@@ -40,10 +41,13 @@ class Following(Generic[T]):
         self._mailbox = mailbox
         self._run: Run | None = None
 
-    async def items(self) -> AsyncGenerator[T]:
+    async def items(self, around: Context | None = None) -> AsyncGenerator[T]:
         """Give what comes, to the end of the call; then raise what it has raised.
 
         Whoever closes it no longer waits for the call: that ends too, if nobody else waits.
+
+        Args:
+            around: Where the call starts, if it has not; by default where this is read.
         """
         above = current_span()
         if self._call.span is not None:
@@ -52,7 +56,8 @@ class Following(Generic[T]):
             self._attach(above.run)
         else:
             self._call.before_start(self._attach)
-        waiting = asyncio.ensure_future(_ended(self._call))
+        loop = asyncio.get_running_loop()
+        waiting = loop.create_task(_ended(self._call), context=around)
         waiting.add_done_callback(lambda _: self._mailbox.close())
         try:
             while (item := await self._mailbox.take(_END)) is not _END:
