@@ -93,6 +93,13 @@ class Mailbox(Generic[T]):
         if waiter is not None:
             waiter.settle()
 
+    def cancel(self) -> None:
+        """Cancel the wait of the reader, on its own thread."""
+        with self._lock:
+            waiter = self._waiter
+        if waiter is not None:
+            waiter.cancel()
+
     async def take(self, end: Any = None) -> T | Any:
         """Wait for the next entry, and take it; for one reader at a time, on any loop.
 

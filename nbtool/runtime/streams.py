@@ -7,6 +7,7 @@ import contextlib
 import inspect
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from nbtool.runtime import interrupt
 from nbtool.runtime.door import run
 from nbtool.runtime.mailbox import Mailbox
 from nbtool.runtime.pieces import Pieces, StreamResponse, Told
@@ -27,10 +28,10 @@ _END = object()
 
 
 class Following(Generic[T]):
-    """Follow a call while it runs: start it, watch its run, take what comes, and let go.
+    """Follow a call: watch its run from now on, start it, take what comes, and let go.
 
     Args:
-        call: The call; it starts when it is followed, if it has not.
+        call: The call.
         watchers: Instruments that fill the mailbox.
         mailbox: What comes; it is closed when the call ends.
     """
@@ -40,6 +41,18 @@ class Following(Generic[T]):
         self._watchers = watchers
         self._mailbox = mailbox
         self._run: Run | None = None
+        above = current_span()
+        if call.span is not None:
+            self._attach(call.span.run)
+        elif above is not None:
+            self._attach(above.run)
+        else:
+            call.before_start(self._attach)
+
+    def _attach(self, run: Run) -> None:
+        self._run = run
+        for watcher in self._watchers:
+            run.attach(watcher)
 
     async def items(self, around: Context | None = None) -> AsyncGenerator[T]:
         """Give what comes, to the end of the call; then raise what it has raised.
@@ -49,18 +62,11 @@ class Following(Generic[T]):
         Args:
             around: Where the call starts, if it has not; by default where this is read.
         """
-        above = current_span()
-        if self._call.span is not None:
-            self._attach(self._call.span.run)
-        elif above is not None:
-            self._attach(above.run)
-        else:
-            self._call.before_start(self._attach)
         loop = asyncio.get_running_loop()
         waiting = loop.create_task(_ended(self._call), context=around)
         waiting.add_done_callback(lambda _: self._mailbox.close())
         try:
-            while (item := await self._mailbox.take(_END)) is not _END:
+            while (item := await self._next(loop)) is not _END:
                 yield item
         finally:
             self._let_go()
@@ -68,6 +74,22 @@ class Following(Generic[T]):
                 await self._leave(waiting)
         if (error := waiting.result()) is not None:
             raise error
+
+    async def _next(self, loop: asyncio.AbstractEventLoop) -> T | Any:
+        """Wait for what comes next; in a cell, an interrupt ends the wait."""
+        __tracebackhide__ = True  # IPython and pytest leave such frames out
+        with interrupt.Wait(loop, self._mailbox.cancel) as wait:
+            try:
+                return await self._mailbox.take(_END)
+            except asyncio.CancelledError:
+                if not wait.hits:
+                    raise
+        raise interrupt.InterruptedWait(f"{self._call.name} was told to stop.")
+
+    def _let_go(self) -> None:
+        if self._run is not None:
+            for watcher in self._watchers:
+                self._run.detach(watcher)
 
     async def _leave(self, waiting: asyncio.Future[Any]) -> None:
         """Wait for the call no longer, and let it clean up if it ends by that."""
@@ -77,16 +99,6 @@ class Following(Generic[T]):
             async with asyncio.timeout(_LAST_WORDS_S):
                 while await self._mailbox.take(_END) is not _END:
                     pass
-
-    def _attach(self, run: Run) -> None:
-        self._run = run
-        for watcher in self._watchers:
-            run.attach(watcher)
-
-    def _let_go(self) -> None:
-        if self._run is not None:
-            for watcher in self._watchers:
-                self._run.detach(watcher)
 
 
 async def _ended(call: Call[Any]) -> BaseException | None:

@@ -12,9 +12,9 @@ from nbtool.runtime.callables import awaited
 from nbtool.runtime.mailbox import Mailbox
 from nbtool.runtime.pieces import Pieces, StreamResponse
 from nbtool.runtime.streams import Following, in_turn, joined
-from nbtool.streaming.chunks import Chunk, Texts, joined_chunks
+from nbtool.streaming.chunks import Texts, joined_chunks
 from nbtool.streaming.listeners import Heard, StreamListener, find_predictors
-from nbtool.streaming.messages import StatusMessageProvider, Statuses
+from nbtool.streaming.messages import Statuses, StatusMessageProvider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator

@@ -1,0 +1,97 @@
+"""Streams in cells: text is printed as it arrives, and leaving the loop ends the request."""
+
+from __future__ import annotations
+
+import pytest
+
+from nbtool.testing.answers import Answer
+from nbtool.testing.server import ScriptedServer
+
+pytestmark = pytest.mark.kernel
+
+SETUP = """
+import nbtool
+lm = nbtool.LM("openai/x", api_base={url!r}, api_key="any", cache=False, num_retries=0)
+qa = nbtool.Predict("question -> answer")
+listeners = [nbtool.streaming.StreamListener("answer")]
+def show(piece): print(piece, end="|", flush=True)
+log.clear()
+"""
+WORDS = "one two three four five six"
+TEXT = f"[[ ## answer ## ]]\n{WORDS}\n\n[[ ## completed ## ]]"
+
+MADE = "call = qa.acall(question='?', lm=lm)\n"
+WAYS = {
+    "async for": "async for piece in qa.acall(question='?', lm=lm).stream(): show(piece)",
+    "for": "for piece in qa.acall(question='?', lm=lm).stream(): show(piece)",
+    "awaited beside": MADE + "async for piece in call.stream(): show(piece)\n(await call).answer",
+    "asyncio.run": (
+        "async def main():\n"
+        "    async for piece in qa.acall(question='?', lm=lm).stream(): show(piece)\n"
+        "asyncio.run(main())"
+    ),
+    "streamify": (
+        "with nbtool.context(lm=lm):\n"
+        "    async for item in nbtool.streamify(qa, stream_listeners=listeners)(question='?'):\n"
+        "        if not isinstance(item, nbtool.Prediction): show(item)"
+    ),
+    "streamify for": (
+        "stream = nbtool.streamify(qa, stream_listeners=listeners, async_streaming=False)\n"
+        "with nbtool.context(lm=lm):\n"
+        "    for item in stream(question='?'):\n"
+        "        if not isinstance(item, nbtool.Prediction): show(item)"
+    ),
+}
+
+
+@pytest.fixture
+def slow():
+    with ScriptedServer(default=Answer(TEXT, chunk_delay_s=0.05)) as server:
+        yield server
+
+
+@pytest.fixture
+def page(notebook, slow):
+    made = notebook.run(SETUP.format(url=slow.base_url))
+    assert made.status == "ok", made.traceback
+    return notebook
+
+
+@pytest.mark.parametrize("code", WAYS.values(), ids=WAYS)
+def test_a_cell_prints_text_as_it_arrives(page, code):
+    cell = page.outputs_of(page.submit(code))
+    page.wait_until(lambda: "two" in cell.stdout, timeout_s=10)
+    had_ended = cell.ended
+    page.wait_for(cell.msg_id, timeout_s=10)
+
+    assert not had_ended
+    assert cell.stdout.replace("|", "") == WORDS
+    assert page.run("left_over()").result_text == "set()"
+
+
+def test_a_call_of_an_earlier_cell_is_streamed_from_where_it_is(page):
+    page.run("qa.acall(question='?', lm=lm)\n" + MADE)
+    cell = page.run("async for piece in call.stream(): show(piece)")
+
+    assert cell.stdout.replace("|", "") == WORDS
+
+
+@pytest.mark.parametrize("way", ["async for", "for", "streamify"])
+def test_an_interrupt_ends_the_stream_and_its_request(page, slow, way):
+    cell = page.outputs_of(page.submit(WAYS[way]))
+    page.wait_until(lambda: "one" in cell.stdout, timeout_s=10)
+    page.interrupt()
+    page.wait_for(cell.msg_id, timeout_s=10)
+
+    assert cell.error_name in {"KeyboardInterrupt", "Interrupted", "InterruptedWait"}
+    page.wait_until(lambda: slow.aborted == 1, timeout_s=5)
+    assert page.run("left_over()").result_text == "set()"
+
+
+@pytest.mark.parametrize("way", ["async for", "for", "streamify", "streamify for"])
+def test_break_ends_the_request(page, slow, way):
+    cell = page.run(WAYS[way].replace("show(piece)", "break").replace("show(item)", "break"))
+
+    assert cell.status == "ok", cell.traceback
+    page.wait_until(lambda: slow.aborted == 1, timeout_s=5)
+    assert page.run("left_over()").result_text == "set()"
