@@ -82,16 +82,19 @@ if TYPE_CHECKING:
         unload_ipython_extension,
     )
     from nbtool.notebook.nest import enable_nest_asyncio
+    from nbtool.programs.best_of_n import BestOfN
     from nbtool.programs.bridges import asyncify, syncify
     from nbtool.programs.chain_of_thought import ChainOfThought
     from nbtool.programs.evaluation import Evaluate, aevaluate, evaluate
     from nbtool.programs.example import Example
     from nbtool.programs.mapping import amap
     from nbtool.programs.module import Module
+    from nbtool.programs.multi_chain_comparison import MultiChainComparison
     from nbtool.programs.parallel import Parallel
     from nbtool.programs.predict import Predict
     from nbtool.programs.prediction import Completions, Prediction
     from nbtool.programs.react import ReAct
+    from nbtool.programs.refine import Refine
     from nbtool.programs.saving import load
     from nbtool.programs.scores import EvaluationResult
     from nbtool.programs.usage import track_usage
@@ -125,6 +128,7 @@ __all__ = [
     "AdapterParseError",
     "BaseCallback",
     "BaseLM",
+    "BestOfN",
     "Breakpoint",
     "BudgetError",
     "Cache",
@@ -158,6 +162,7 @@ __all__ = [
     "LoopError",
     "MissingExtraError",
     "Module",
+    "MultiChainComparison",
     "NbtoolError",
     "OutputField",
     "Parallel",
@@ -166,6 +171,7 @@ __all__ = [
     "ReAct",
     "RecordedError",
     "RecordingError",
+    "Refine",
     "ReplayMismatchError",
     "RowsError",
     "SavingError",
@@ -280,16 +286,19 @@ _HOMES = {
         "unload_ipython_extension",
     ),
     "nbtool.notebook.nest": ("enable_nest_asyncio",),
+    "nbtool.programs.best_of_n": ("BestOfN",),
     "nbtool.programs.bridges": ("asyncify", "syncify"),
     "nbtool.programs.chain_of_thought": ("ChainOfThought",),
     "nbtool.programs.evaluation": ("Evaluate", "aevaluate", "evaluate"),
     "nbtool.programs.example": ("Example",),
     "nbtool.programs.mapping": ("amap",),
     "nbtool.programs.module": ("Module",),
+    "nbtool.programs.multi_chain_comparison": ("MultiChainComparison",),
     "nbtool.programs.parallel": ("Parallel",),
     "nbtool.programs.predict": ("Predict",),
     "nbtool.programs.prediction": ("Completions", "Prediction"),
     "nbtool.programs.react": ("ReAct",),
+    "nbtool.programs.refine": ("Refine",),
     "nbtool.programs.saving": ("load",),
     "nbtool.programs.scores": ("EvaluationResult",),
     "nbtool.programs.usage": ("track_usage",),

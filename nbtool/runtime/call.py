@@ -256,14 +256,11 @@ class Call(ForgottenAwait, Driven[T]):
             An iterator over `StreamResponse`; what the call raises, it raises at its end.
 
         Example:
-            >>> import asyncio, nbtool
+            >>> import nbtool
             >>> from nbtool.testing import DummyLM
-            >>> async def main():
-            ...     call = nbtool.Predict("question -> answer").acall(question="?")
-            ...     async for piece in call.stream("answer"):
-            ...         print(piece.chunk)
             >>> with nbtool.context(lm=DummyLM([{"answer": "Paris"}])):
-            ...     asyncio.run(main())
+            ...     call = nbtool.Predict("question -> answer").acall(question="?")
+            ...     print(*call.stream("answer"))
             Paris
         """
         from nbtool.runtime.streams import Stream  # it waits in the door, so it lies above
@@ -271,7 +268,7 @@ class Call(ForgottenAwait, Driven[T]):
         return Stream(self, fields)
 
     def before_start(self, prepare: Callable[[Run], object]) -> None:
-        """Let a function see the call's run before its first step, beside those set before."""
+        """Let a function see the call's run before its first step; others too."""
         before = self.prepare
 
         def both(run: Run) -> None:

@@ -122,10 +122,10 @@ def _reader_of(source: Span | None) -> Reader | None:
 
 
 class Pieces:
-    """Tell a function each piece of text that arrives below a step, from whatever thread.
+    """Tell a function each piece of text that arrives below a step.
 
-    After the end of a step, the texts that were told of a field, from the last one that
-    ``starts_again``, make its value where that is a text.
+    It is told from whatever thread. After the end of a step, the texts that were told of a field,
+    from the last one that ``starts_again``, make its value where that is a text.
 
     Args:
         tell: Told each piece. It must be quick, and must not block.
@@ -166,7 +166,7 @@ class Pieces:
                     self._give(owner, answers, piece)
 
     def closed(self, span: Span) -> None:
-        """Tell the rest of an answer that has come, or of the fields that were read from it."""
+        """Tell the rest of an answer that has come, or of the fields read from it."""
         if not is_below(span, self._root()):
             return
         with self._lock:

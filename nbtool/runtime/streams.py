@@ -28,7 +28,7 @@ _END = object()
 
 
 class Following(Generic[T]):
-    """Follow a call: watch its run from now on, start it, take what comes, and let go.
+    """Follow a call: watch its run from now on, start it, take what comes.
 
     Args:
         call: The call.

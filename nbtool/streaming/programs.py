@@ -124,7 +124,7 @@ def _joined(items: list[Any]) -> Any:
 
 
 class Sender:
-    """Be ``settings.send_stream`` of a program that is streamed: LMs of users may send to it.
+    """Be ``settings.send_stream`` of a streamed program: users' LMs may send to it.
 
     Args:
         mailbox: Where it all goes.
@@ -139,7 +139,7 @@ class Sender:
 
 
 def apply_sync_streaming(async_generator: AsyncIterator[T]) -> Iterator[T]:
-    """Give to synchronous code what an asynchronous generator gives, in scripts and cells.
+    """Give to synchronous code what an asynchronous generator gives.
 
     Args:
         async_generator: The generator; it is closed when the loop over the items is left.

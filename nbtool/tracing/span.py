@@ -33,14 +33,14 @@ def unix_time_s(perf_counter_s: float) -> float:
 
 
 class Listener(Protocol):
-    """Hear what an LM streams, piece by piece; an `Instrument` that has this method does.
+    """Hear what an LM streams, piece by piece.
 
-    It is called in the middle of the watched program, as an instrument is; one that raises is
-    logged and hears no more.
+    An `Instrument` that has this method does. It is called in the middle of the watched program,
+    as an instrument is; one that raises is logged and hears no more.
     """
 
     def arrived(self, span: Span, text: str) -> None:
-        """Take note of the next piece of a step's answer; ``span.arrived`` has it already."""
+        """Take note of the next piece of a step's answer, the last of ``span.arrived``."""
         ...
 
 

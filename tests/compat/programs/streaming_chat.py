@@ -2,7 +2,10 @@
 
 ANSWERS = {
     "[[ ## draft ## ]]\nIt is Oslo": {"answer": "Oslo, I am sure of it"},
-    "capital of Norway": {"reasoning": "Norway's capital is known.", "draft": "It is Oslo, I think"},
+    "capital of Norway": {
+        "reasoning": "Norway's capital is known.",
+        "draft": "It is Oslo, I think",
+    },
 }
 
 
@@ -24,8 +27,7 @@ async def main(dspy):
             return await self.write.acall(draft=draft)
 
     listeners = [
-        dspy.streaming.StreamListener(signature_field_name=name)
-        for name in ("reasoning", "answer")
+        dspy.streaming.StreamListener(signature_field_name=name) for name in ("reasoning", "answer")
     ]
     stream = dspy.streamify(Chat(), stream_listeners=listeners, is_async_program=True)
     texts, messages, results = {}, [], []
