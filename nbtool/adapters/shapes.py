@@ -102,8 +102,10 @@ class Shape:
     def _string_or_null(self, text: str) -> str | None:
         if text.casefold() in ("null", "none"):
             return None
+        if not text.startswith('"'):
+            return text
         try:
-            unquoted: str = json.loads(text) if text[0] == text[-1] == '"' else text
+            unquoted: str = json.loads(text)
         except ValueError:
             return text
         # Quotes count where the text could not stand without them: '"null"', '""'.
