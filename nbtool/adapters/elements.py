@@ -91,7 +91,9 @@ def _sample(tag: str, key: str, shape: Shape, around: frozenset[int]) -> str:
     shown = dict.fromkeys(_sample_inside(each, around) for each in shape.alternatives)
     if "null" in shape.kinds:
         shown["nothing"] = None
-    return f"<{tag}{key}>{' or '.join(shown)}</{tag}>"
+    is_leaf = shape.kinds.isdisjoint({"array", "object"})
+    about = f" ({escaped(shape.about)})" if shape.about and is_leaf else ""
+    return f"<{tag}{key}>{' or '.join(shown)}{about}</{tag}>"
 
 
 def _sample_inside(shape: Shape, around: frozenset[int]) -> str:
@@ -106,13 +108,10 @@ def _sample_inside(shape: Shape, around: frozenset[int]) -> str:
         members: Iterable[str] = schema.get("properties", ())
         shown = [_sample(name, "", shape.member(name), inside) for name in members]
         return "".join(shown) or _sample(_ENTRY, ' key="..."', shape.member(""), inside)
-    form = schema.get("format") or schema.get("type", "string")
     if shape.choices:
-        form = "; ".join(map(str, shape.choices))
-    elif form == "string":
-        form = "..."
-    about = schema.get("description")
-    return escaped(f"{form} ({about})" if about else form)
+        return escaped("; ".join(map(str, shape.choices)))
+    form = schema.get("format") or schema.get("type", "string")
+    return "..." if form == "string" else escaped(str(form))
 
 
 # -- reading -------------------------------------------------------------------------------------
@@ -140,11 +139,11 @@ def has_elements(inside: str) -> bool:
     return _TAG.search(inside) is not None
 
 
-def value_of(inside: str, shape: Shape) -> Any:
+def value_of(found: list[str], shape: Shape) -> Any:
     """Read a value out of what stands between its tags.
 
     Args:
-        inside: Elements, or text.
+        found: Elements, or text; of several ones the first, if they are not the items of a list.
         shape: What the values of its type look like; it decides what is possible.
 
     Returns:
@@ -152,10 +151,18 @@ def value_of(inside: str, shape: Shape) -> Any:
 
     Example:
         >>> from nbtool.adapters.shapes import Shape
-        >>> value_of("<item>1</item><item>two</item>", Shape({"type": "array"}))
+        >>> value_of(["<item>1</item><item>two</item>"], Shape({"type": "array"}))
         [1, 'two']
     """
-    return _value(inside, _tree(inside), shape)
+    may_be_items = len(found) > 1 and "array" in shape.kinds and "string" not in shape.kinds
+    if may_be_items and not any(map(_is_list, found)):
+        places = enumerate(found)
+        return [_value(inside, _tree(inside), shape.item(at)) for at, inside in places]
+    return _value(found[0], _tree(found[0]), shape)
+
+
+def _is_list(inside: str) -> bool:
+    return inside.startswith("[") or any(child.tag == _ITEM for child in _tree(inside).children)
 
 
 def _tree(text: str) -> _Element:

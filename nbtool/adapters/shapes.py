@@ -26,9 +26,15 @@ class Shape:
     Args:
         schema: A JSON schema; an empty one allows everything.
         definitions: What its ``$ref`` refer to; by default its own ``$defs``.
+
+    Attributes:
+        kinds: Names of the kinds, as JSON schemas have them.
+        choices: The values among which one must be, where there are such.
+        about: What a value means, in words.
     """
 
     def __init__(self, schema: Schema, definitions: Schema | None = None) -> None:
+        self.about: str = schema.get("description", "")
         self._definitions: Schema = schema.get("$defs", {}) if definitions is None else definitions
         self._plain = list(_alternatives(schema, self._definitions, frozenset()))
         self.choices = [choice for plain in self._plain for choice in _choices(plain)]
@@ -51,7 +57,7 @@ class Shape:
         Args:
             at: Its place, from 0.
         """
-        return self._any_of([_item(plain, at) for plain in self._of_kind("array")])
+        return self._either([_item(plain, at) for plain in self._of_kind("array")])
 
     def member(self, name: str) -> Shape:
         """Return the shape of a member of an object.
@@ -59,10 +65,10 @@ class Shape:
         Args:
             name: Its key.
         """
-        return self._any_of([_member(plain, name) for plain in self._of_kind("object")])
+        return self._either([_member(plain, name) for plain in self._of_kind("object")])
 
     def has_member(self, name: str) -> bool:
-        """Tell whether a schema names a member, or says that there are others than it names.
+        """Tell whether a schema names a member, or says that there may be others.
 
         Args:
             name: Its key.
@@ -118,8 +124,9 @@ class Shape:
     def _of_kind(self, kind: str) -> list[Schema]:
         return [plain for plain in self._plain if kind in _kinds(plain)]
 
-    def _any_of(self, schemas: list[Schema]) -> Shape:
-        return Shape({"anyOf": schemas} if schemas else {}, self._definitions)
+    def _either(self, schemas: list[Schema]) -> Shape:
+        known = schemas or [{}]
+        return Shape(known[0] if len(known) == 1 else {"anyOf": known}, self._definitions)
 
 
 def _alternatives(schema: Schema, definitions: Schema, seen: frozenset[str]) -> Iterator[Schema]:

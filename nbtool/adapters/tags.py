@@ -3,8 +3,8 @@
 Whoever reads an answer, at once or while it arrives, follows these rules:
 
 - A field is the text between the first ``<name>`` and the next ``</name>``, without the white
-  space round it. (Where the field's type is not ``str``, elements of its own name may stand inside
-  of it; then the ``</name>`` that closes the first one counts.)
+  space round it. (Where its type is not ``str``, elements of its own name may stand inside of it:
+  the ``</name>`` that closes the first one counts. A list may be written as several elements.)
 - Tags inside of a field are part of its text, and all else between fields is ignored. A field that
   is not closed is none: its answer was cut off.
 - A text has its entities (``&lt;`` is ``<``) up to its first ``<``, as markup that a model did not
@@ -46,7 +46,7 @@ def between(name: str, text: str) -> Content:
 
 
 def escaped(text: str) -> str:
-    """Escape a text of an answer, so that none of it can be taken for a tag or an entity.
+    """Escape a text of an answer: none of it can pass for a tag or an entity.
 
     Args:
         text: A value's text.
@@ -55,7 +55,7 @@ def escaped(text: str) -> str:
 
 
 def guarded(text: str, names: Collection[str]) -> Content:
-    """Escape the tags of some names in a text that is given to a model; all else stays readable.
+    """Escape the tags of some names in an input; all else stays readable.
 
     Args:
         text: A value's text. Also in a `Content` they are escaped: it may have tags that are
@@ -76,7 +76,7 @@ def _anything_like_a_tag(names: Collection[str]) -> re.Pattern[str]:
 # -- reading -------------------------------------------------------------------------------------
 
 
-def cut(text: str, names: Collection[str], nesting: Collection[str] = ()) -> dict[str, str]:
+def cut(text: str, names: Collection[str], nesting: Collection[str] = ()) -> dict[str, list[str]]:
     """Cut an answer into its fields, in time that grows with its length alone.
 
     Args:
@@ -85,15 +85,16 @@ def cut(text: str, names: Collection[str], nesting: Collection[str] = ()) -> dic
         nesting: Those of them in which elements of their own name may stand.
 
     Returns:
-        What stands between the tags, by name, as it was written but for white space around.
+        What stands between the tags, by name, as it was written but for white space around; the
+        first one is the field.
 
     Example:
         >>> cut("So: <a> x <b>y</b> </a><b>z</b><a>late</a>", ["a", "b"])
-        {'a': 'x <b>y</b>', 'b': 'z'}
+        {'a': ['x <b>y</b>', 'late'], 'b': ['z']}
     """
-    fields: dict[str, str] = {}
+    fields: dict[str, list[str]] = {}
     for name, inside in _fields(text, names, set(nesting)):
-        fields.setdefault(name, inside.strip())
+        fields.setdefault(name, []).append(inside.strip())
     return fields
 
 

@@ -39,7 +39,7 @@ def described(name: str, field: FieldInfo) -> str:
 
 @once_for_each_text
 def field_descriptions(signature: type[Signature]) -> str:
-    """Describe the fields, inputs and outputs, a line each, where markers tell them apart.
+    """Describe the fields, a line each, where markers tell inputs apart.
 
     Args:
         signature: Has the fields.

@@ -126,12 +126,12 @@ def _written(name: str, field: FieldInfo, value: Any) -> str:
     return tags.between(name, tags.escaped(as_text(value)))
 
 
-def _raw(inside: str, field: FieldInfo) -> Any:
+def _raw(found: list[str], field: FieldInfo) -> Any:
     """Read JSON-like values out of elements, where the type may have such; else a text."""
     annotation: Any = field.annotation
-    if annotation is not str and (_is_nested(annotation) or elements.has_elements(inside)):
-        return elements.value_of(inside, _shape(field))
-    return tags.text_of(inside)
+    if annotation is not str and (_is_nested(annotation) or elements.has_elements(found[0])):
+        return elements.value_of(found, _shape(field))
+    return tags.text_of(found[0])
 
 
 def _read(given: Any, annotation: Any, limits: tuple[Any, ...]) -> Any:
