@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from nbtool.adapters.chat import ChatAdapter
     from nbtool.adapters.compact import CompactAdapter
     from nbtool.adapters.structured import JSONAdapter
+    from nbtool.adapters.two_step import TwoStepAdapter
+    from nbtool.adapters.xml import XMLAdapter
     from nbtool.configuration import configure, context, settings
     from nbtool.debugging.attaching import (
         breakpoint,  # noqa: A004 - for chains
@@ -187,7 +189,9 @@ __all__ = [
     "ToolCalls",
     "ToolError",
     "Trace",
+    "TwoStepAdapter",
     "Type",
+    "XMLAdapter",
     "__version__",
     "aevaluate",
     "amap",
@@ -238,6 +242,8 @@ _HOMES = {
     "nbtool.adapters.chat": ("ChatAdapter",),
     "nbtool.adapters.compact": ("CompactAdapter",),
     "nbtool.adapters.structured": ("JSONAdapter",),
+    "nbtool.adapters.two_step": ("TwoStepAdapter",),
+    "nbtool.adapters.xml": ("XMLAdapter",),
     "nbtool.configuration": ("configure", "context", "settings"),
     "nbtool.debugging.attaching": ("breakpoint", "debug", "debug_calls", "paused", "sessions"),
     "nbtool.debugging.breakpoints": ("Breakpoint",),

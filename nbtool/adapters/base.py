@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from nbtool.adapters import native, reading, turns
-from nbtool.adapters.content import joined, message_content, section
+from nbtool.adapters.content import Content, joined, message_content, section
 from nbtool.adapters.values import as_text
 from nbtool.adapters.wording import field_descriptions
 from nbtool.errors import AdapterParseError
@@ -210,9 +210,19 @@ class Adapter:
             it along, and names it.
         """
         names = [name for name in signature.input_fields if name in inputs]
-        sections = [section(name, as_text(inputs[name])) for name in names]
+        sections = [self.section(signature, name, as_text(inputs[name])) for name in names]
         reminder = self.user_message_output_requirements(signature) if main_request else ""
         return joined("\n\n", [prefix, *sections, reminder, suffix])
+
+    def section(self, signature: type[Signature], name: str, text: str) -> Content:  # noqa: ARG002 - for subclasses
+        """Write one value of a user turn, so that nothing in it passes for another one.
+
+        Args:
+            signature: What is asked.
+            name: What the value is: mostly a field.
+            text: The value; a `Content` is ready and has markers that are meant.
+        """
+        return section(name, text)
 
     def user_message_output_requirements(self, signature: type[Signature]) -> str:  # noqa: ARG002 - for subclasses
         """Remind the model of the answer's form; by default by nothing."""

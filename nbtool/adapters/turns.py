@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from nbtool.adapters.content import END_NAME, Content, escaped, joined, section
+from nbtool.adapters.content import END_NAME, Content, escaped, joined
 from nbtool.adapters.reading import allows_none
 from nbtool.adapters.values import as_json, as_text, json_text
 from nbtool.errors import InputError
@@ -190,10 +190,13 @@ def history_turns(
         elif adapter.use_native_function_calling and not is_asked_in_text and _has_ids(calls):
             messages += _native_turns(calls, answered)
         else:
-            shown = "" if is_asked_in_text else section(calls_field, as_text(calls))
+            shown = (
+                "" if is_asked_in_text else adapter.section(signature, calls_field, as_text(calls))
+            )
             messages.append(_turn("assistant", joined("\n\n", [answered, shown])))
             if calls.tool_call_results is not None:
-                results = section(_RESULTS_NAME, as_text(_results_of(calls)))
+                values = as_text(_results_of(calls))
+                results = adapter.section(signature, _RESULTS_NAME, values)
                 messages.append(_turn("user", results))
     return messages
 

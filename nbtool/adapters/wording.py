@@ -39,14 +39,24 @@ def described(name: str, field: FieldInfo) -> str:
 
 @once_for_each_text
 def field_descriptions(signature: type[Signature]) -> str:
-    """Describe the fields, inputs and outputs, a line each.
+    """Describe the fields, a line each, where markers tell inputs apart.
 
     Args:
         signature: Has the fields.
     """
+    return listed_fields(signature, "each below a marker line with its name")
+
+
+def listed_fields(signature: type[Signature], place: str) -> str:
+    """Describe the fields, inputs and outputs, a line each.
+
+    Args:
+        signature: Has the fields.
+        place: Where a value is found, as the rest of a sentence.
+    """
     inputs = [f"- {described(n, f)}" for n, f in signature.input_fields.items()]
     outputs = [f"- {described(n, f)}" for n, f in signature.output_fields.items()]
-    given = ["What you are given, each below a marker line with its name:", *inputs]
+    given = [f"What you are given, {place}:", *inputs]
     wanted = ["What you write:", *outputs]
     parts = (given if inputs else [], wanted if outputs else [])
     return "\n\n".join("\n".join(part) for part in parts if part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import types
 import typing
 from typing import TYPE_CHECKING, Any, cast
@@ -11,9 +12,14 @@ from typing import TYPE_CHECKING, Any, cast
 import pydantic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 Schema = dict[str, Any]
+
+_MOST_NODES = 20_000  # of a schema with its references in place, which may double at each level
+_TYPE_OF: dict[Any, Any] = {
+    "string": str, "integer": int, "number": float, "boolean": bool, "array": list, "object": dict,
+}  # fmt: skip
 
 
 def resolved_function(func: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,6 +69,33 @@ def argument_schemas(
     return schemas, arg_types, has_kwargs
 
 
+def described_arguments(
+    schema: Schema,
+) -> tuple[dict[str, Schema], dict[str, Any], frozenset[str]]:
+    """Read the arguments that a JSON schema describes.
+
+    Args:
+        schema: Schema of an object, from anywhere; its members are the arguments.
+
+    Returns:
+        JSON schema by argument name (``$ref`` resolved; the description says which are required),
+        type by argument name, and the names of the ones that are required.
+    """
+    definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})}
+    required = frozenset(schema.get("required", ()))
+    schemas: dict[str, Schema] = {}
+    arg_types: dict[str, Any] = {}
+    for name, given in schema.get("properties", {}).items():
+        inlined = _inlined(given, definitions, (), itertools.count())
+        known = cast("Schema", inlined) if isinstance(inlined, dict) else {}  # True allows all
+        if name in required:
+            known = {**known, "description": f"{known.get('description', '')} (Required)".strip()}
+        kind = known.get("type")
+        schemas[name] = known
+        arg_types[name] = _TYPE_OF.get(kind, Any) if isinstance(kind, str) else Any
+    return schemas, arg_types, required & schemas.keys()
+
+
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function, include_extras=True)
@@ -101,7 +134,7 @@ def schema_of(annotation: Any) -> Schema:
     except Exception:  # noqa: BLE001 - a user's type may do anything; a tool without schema works
         return {}
     definitions = schema.pop("$defs", {})
-    return cast("Schema", _inlined(schema, definitions, ()))
+    return cast("Schema", _inlined(schema, definitions, (), itertools.count()))
 
 
 def adapter_of(annotation: Any) -> pydantic.TypeAdapter[Any] | None:
@@ -154,17 +187,23 @@ def fault_of(value: Any, schema: Schema) -> str | None:
     return None if fault is None else str(fault.message)
 
 
-def _inlined(node: Any, definitions: Schema, inside: tuple[str, ...]) -> Any:
+def _inlined(node: Any, definitions: Schema, inside: tuple[str, ...], nodes: Iterator[int]) -> Any:
     """Replace references by what they name; a type that contains itself is cut at one level."""
     if isinstance(node, list):
-        return [_inlined(item, definitions, inside) for item in cast("list[Any]", node)]
+        items = cast("list[Any]", node)
+        return [_inlined(item, definitions, inside, nodes) for item in items]
     if not isinstance(node, dict):
         return node
+    if next(nodes) > _MOST_NODES:
+        return {}
     schema = cast("Schema", node)
     reference = schema.get("$ref")
     if isinstance(reference, str):
         name = reference.rsplit("/", 1)[-1]
         if name in inside:
             return {"type": "object"}
-        return _inlined(definitions.get(name, {}), definitions, (*inside, name))
-    return {key: _inlined(item, definitions, inside) for key, item in schema.items()}
+        named = definitions.get(name, {})
+        about = {key: schema[key] for key in ("description", "default") if key in schema}
+        found = _inlined(named, definitions, (*inside, name), nodes)
+        return {**cast("Schema", found), **about} if isinstance(found, dict) else found
+    return {key: _inlined(item, definitions, inside, nodes) for key, item in schema.items()}

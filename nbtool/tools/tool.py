@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, cast, get_type_hints
 
 import pydantic
 from pydantic_core import core_schema
@@ -15,10 +15,12 @@ from nbtool.runtime.door import run
 from nbtool.runtime.driven import marked_as_coroutine_function
 from nbtool.runtime.step import Inputs, Step
 from nbtool.runtime.threads import in_worker
+from nbtool.tools import langchain_tools, mcp_tools
 from nbtool.tools.schemas import (
     Schema,
     adapter_of,
     argument_schemas,
+    described_arguments,
     fault_of,
     resolved_function,
     schema_of,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
     from nbtool.runtime.call import Call
+    from nbtool.tools.mcp_tools import ResultMode, Session
     from nbtool.tracing.span import Kind
 
 
@@ -100,9 +103,79 @@ class Tool(Step):
         self._given_schemas = {} if args is None else _as_schemas(args)
         self.args: dict[str, Schema] = schemas if args is None else dict(self._given_schemas)
         self.arg_types: dict[str, Any] = {**types, **(arg_types or {})}
+        self._required, self._optional = _needs(func)
         for argument, text in (arg_desc or {}).items():
             if argument in self.args or self.has_kwargs:
                 self.args[argument] = {**self.args.get(argument, {}), "description": text}
+
+    @classmethod
+    def from_schema(
+        cls, func: Callable[..., Any], schema: dict[str, Any], name: str, desc: str | None = None
+    ) -> Self:
+        """Make a tool of a function whose arguments a JSON schema describes.
+
+        Args:
+            func: Takes them by name.
+            schema: JSON schema of an object; its members are the arguments. Further ones may be
+                given unless ``additionalProperties`` is False.
+            name: Name that the model sees.
+            desc: What the tool does, for the model.
+
+        Example:
+            >>> schema = {"properties": {"x": {"type": "integer"}}, "required": ["x"]}
+            >>> Tool.from_schema(lambda **given: given, schema, "echo")(x=1)
+            {'x': 1}
+        """
+        schemas, types, required = described_arguments(schema)
+        tool = cls(func, name, desc or "", schemas, types)
+        tool.has_kwargs = schema.get("additionalProperties") is not False
+        tool._required, tool._optional = required, frozenset(schemas.keys() - required)
+        return tool
+
+    @classmethod
+    def from_mcp_tool(
+        cls, session: Session, tool: Any, *, result_mode: ResultMode = "text"
+    ) -> Self:
+        """Make a tool of one that an MCP server has.
+
+        Args:
+            session: An initialized ``mcp.ClientSession``, or ``mcp.Client``, which must stay open,
+                and belongs to the event loop on which it was opened.
+            tool: One of what its ``list_tools()`` gave.
+            result_mode: ``"text"`` returns the text of a result, a list of several texts, or the
+                contents where none is text; ``"structured"`` the structured content of a result
+                that has one.
+
+        Returns:
+            A tool whose calls are asynchronous. It raises a `ToolError` that is a RuntimeError
+            where the server says that a call failed, or gives no answer.
+
+        Raises:
+            ToolArgumentsError: There is no such `result_mode`.
+
+        Source:
+            Arguments, results and the text of errors as DSPy's method of that name.
+        """
+        call = mcp_tools.calling(session, tool.name, result_mode)
+        schema = mcp_tools.schema_of_arguments(tool)
+        return cls.from_schema(call, schema, tool.name, tool.description)
+
+    @classmethod
+    def from_langchain(cls, tool: Any) -> Self:
+        """Make a tool of one of LangChain's.
+
+        Args:
+            tool: A ``BaseTool``, such as ``@langchain_core.tools.tool`` makes.
+
+        Returns:
+            A tool whose calls are asynchronous. What the other raises is the cause of a
+            `ToolError` that is a RuntimeError.
+
+        Source:
+            Results and the text of errors as DSPy's method of that name.
+        """
+        schema = langchain_tools.schema_of_arguments(tool)
+        return cls.from_schema(langchain_tools.calling(tool), schema, tool.name, tool.description)
 
     @property
     def span_name(self) -> str:
@@ -164,14 +237,10 @@ class Tool(Step):
                 self._check(name, value)
             checked[name] = self._coerced(name, value)
         missing = [n for n, s in self.args.items() if n not in kwargs and "default" not in s]
-        required = [n for n in missing if self._is_required(n)]
+        required = [n for n in missing if n in self._required]
         if required:
             self._refuse(f"Arg {', '.join(required)} is missing.")
         return checked
-
-    def _is_required(self, name: str) -> bool:
-        parameter = inspect.signature(self.func).parameters.get(name)
-        return parameter is not None and parameter.default is parameter.empty
 
     def _check(self, name: str, value: Any) -> None:
         fault = fault_of(value, self._given_schemas[name])
@@ -222,6 +291,7 @@ class Tool(Step):
                 schemas[name] = {"description": told[name], **schemas[name]}
             self.args = schemas
         self.func, self.arg_types = func, types
+        self._required, self._optional = _needs(func)
 
     def format(self) -> str:
         """Describe the tool to a model, in one line; as ``str(tool)``."""
@@ -229,13 +299,7 @@ class Tool(Step):
 
     def format_as_litellm_function_call(self) -> dict[str, Any]:
         """Return the tool as an entry of ``tools=`` in OpenAI's Chat Completions request."""
-        parameters = inspect.signature(self.func).parameters
-        required = [
-            name
-            for name, schema in self.args.items()
-            if "default" not in schema
-            and (name not in parameters or parameters[name].default is inspect.Parameter.empty)
-        ]
+        optional = self._optional | {n for n, schema in self.args.items() if "default" in schema}
         return {
             "type": "function",
             "function": {
@@ -244,7 +308,7 @@ class Tool(Step):
                 "parameters": {
                     "type": "object",
                     "properties": self.args,
-                    "required": required,
+                    "required": [name for name in self.args if name not in optional],
                 },
             },
         }
@@ -272,6 +336,13 @@ class Tool(Step):
     def __repr__(self) -> str:
         form = "async " if self.is_async else ""
         return f"<Tool {self.name}({', '.join(self.args)}), {form}function>"
+
+
+def _needs(func: Callable[..., Any]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the arguments of a function that must be given, and those that may be left out."""
+    parameters = inspect.signature(func).parameters
+    optional = {name for name, p in parameters.items() if p.default is not p.empty}
+    return frozenset(parameters.keys() - optional), frozenset(optional)
 
 
 def _written(schemas: dict[str, Schema]) -> str:

@@ -21,14 +21,15 @@ from nbtool.adapters.chat import ChatAdapter
 from nbtool.adapters.compact import CompactAdapter
 from nbtool.adapters.schema import strict_schema
 from nbtool.adapters.structured import JSONAdapter
+from nbtool.adapters.xml import XMLAdapter
 from nbtool.errors import AdapterParseError
 from nbtool.signatures.fields import InputField, OutputField
 from nbtool.signatures.signature import Signature
 from nbtool.tools.calls import ToolCalls
 
-pytestmark = [pytest.mark.api("ChatAdapter"), pytest.mark.api("JSONAdapter")]
+pytestmark = [pytest.mark.api(f"{name}Adapter") for name in ("Chat", "JSON", "XML")]
 
-ADAPTERS = [ChatAdapter(), JSONAdapter(), CompactAdapter()]
+ADAPTERS = [ChatAdapter(), JSONAdapter(), XMLAdapter(), CompactAdapter()]
 
 
 class Colour(enum.Enum):
@@ -66,6 +67,11 @@ pieces = st.one_of(
         [
             "\n",
             "[[ ## answer ## ]]",
+            "</answer>",
+            "<f>",
+            "&lt;",
+            "<![CDATA[",
+            "]]>",
             "\n[[ ## completed ## ]]\n",
             "\\",
             "{",
@@ -132,7 +138,7 @@ def test_answer_that_was_shown_is_read_back(adapter, answer, question):
     assert adapter.parse(signature, shown) == outputs
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS[:2], ids=repr)
+@pytest.mark.parametrize("adapter", ADAPTERS[:3], ids=repr)
 @given(answer=answers())
 def test_answer_that_came_by_json_alone_is_read_back(adapter, answer):
     signature, outputs = answer
@@ -150,8 +156,8 @@ def test_value_of_each_type_is_read_back(kind, data):
     shown = [a.format_assistant_message_content(signature, {"f": value}) for a in ADAPTERS]
     read = [a.parse(signature, s)["f"] for a, s in zip(ADAPTERS, shown, strict=True)]
 
-    assert read == [value] * 3
-    assert [type(each) for each in read] == [type(value)] * 3
+    assert read == [value] * len(ADAPTERS)
+    assert {type(each) for each in read} == {type(value)}
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=repr)
@@ -164,17 +170,23 @@ def test_tool_calls_are_read_back(adapter, calls):
     assert adapter.parse(signature, shown) == {"calls": value}
 
 
+@pytest.mark.parametrize("adapter", [ChatAdapter(), XMLAdapter()], ids=repr)
 @given(inputs=st.dictionaries(names, texts, min_size=1, max_size=3), answer=texts)
-def test_no_input_can_pass_for_an_answer(inputs, answer):
+def test_no_input_can_pass_for_an_answer(adapter, inputs, answer):
     signature = Signature({**dict.fromkeys(inputs, InputField()), "answer": OutputField()})
-    question = ChatAdapter().format_user_message_content(signature, inputs)
-    shown = ChatAdapter().format_assistant_message_content(signature, {"answer": answer})
+    question = adapter.format_user_message_content(signature, inputs)
+    shown = adapter.format_assistant_message_content(signature, {"answer": answer})
 
     # Also not where a model repeats the question before it answers.
-    assert ChatAdapter().parse(signature, f"{question}\n\n{shown}") == {"answer": answer}
+    assert adapter.parse(signature, f"{question}\n\n{shown}") == {"answer": answer}
 
 
-FORMS = {"bare": "{}", "below a marker": "[[ ## {name} ## ]]\n{}", "in braces": "{{{}}}"}
+FORMS = {
+    "bare": "{}",
+    "below a marker": "[[ ## {name} ## ]]\n{}",
+    "in braces": "{{{}}}",
+    "between tags": "<{name}>{}</{name}>",
+}
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)

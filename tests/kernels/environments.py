@@ -92,7 +92,7 @@ RECIPES = {
     ),
     "python312": Recipe(("ipykernel", "anywidget"), pythons=("3.12",)),
     "python313": Recipe(("ipykernel", "anywidget"), pythons=("3.13",)),
-    "dspy": Recipe(("ipykernel", "dspy==3.4.1", "nest-asyncio"), proof="dspy"),
+    "dspy": Recipe(("ipykernel", "dspy==3.4.1", "mcp>=2.0", "nest-asyncio"), proof="dspy"),
     "uvloop": Recipe(("uvloop",), proof="uvloop"),
     "marimo": Recipe(("marimo",), proof="marimo"),
 }
