@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from nbtool.lm.base import BaseLM
+    from nbtool.runtime.pieces import Reader
     from nbtool.signatures.signature import Signature
     from nbtool.signatures.types import Type
 
@@ -126,7 +127,7 @@ class ChatAdapter(Adapter):
             raw.setdefault(name, unescaped(text))
         return self.typed(signature, raw, completion)
 
-    def __stream_reader__(self, inputs: Fields) -> ChatReader:
+    def __stream_reader__(self, inputs: Fields) -> Reader:
         """Make what tells the fields of an answer apart while it arrives."""
         return ChatReader(inputs["signature"])
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic_core import from_json
 
+from nbtool.adapters import tags
 from nbtool.adapters.content import MARKER, unescaped
 from nbtool.adapters.values import as_text
 
@@ -155,7 +156,54 @@ def _may_be_marker(begun: str) -> bool:
     return not found or (_END_OF_MARKER.startswith(f" {end}") and bool(name))
 
 
-class JSONReader(FieldTexts):
+class Growing(FieldTexts):
+    """Read an answer as a whole, again each time that it has grown enough.
+
+    The time that it takes grows with the length of an answer, and not with its square.
+    """
+
+    def __init__(self, signature: type[Signature]) -> None:
+        super().__init__(signature)
+        self._pieces: list[str] = []
+        self._length = 0
+        self._read_at = 0
+        self._is_whole = False
+        self._sent: dict[str, int] = {}
+        self._ended: set[str] = set()
+
+    def feed(self, text: str) -> Iterator[Piece]:
+        """Take the next piece of the answer, and give what is certain now."""
+        self._pieces.append(text)
+        self._length += len(text)
+        if self._length - self._read_at > self._read_at // _GROWTH:
+            yield from self._read_again()
+
+    def finish(self) -> Iterator[Piece]:
+        """Give what was held back; the answer has no more."""
+        self._is_whole = True
+        yield from self._read_again()
+
+    def _read_again(self) -> Iterator[Piece]:
+        self._read_at = self._length
+        text = "".join(self._pieces)
+        self._pieces = [text]
+        return self._read(text)
+
+    def _read(self, text: str) -> Iterator[Piece]:
+        """Read the whole answer so far, and give what is new."""
+        raise NotImplementedError
+
+    def _new(self, name: str, whole: str, *, is_last: bool) -> Iterator[Piece]:
+        """Give what a field has more than before."""
+        new = whole[self._sent.get(name, 0) :]
+        self._sent[name] = max(len(whole), self._sent.get(name, 0))
+        if is_last:
+            self._ended.add(name)
+        if new or is_last:
+            yield (name, new, is_last)
+
+
+class JSONReader(Growing):
     """Read the keys of the JSON object in an answer.
 
     Example:
@@ -167,50 +215,22 @@ class JSONReader(FieldTexts):
         [('answer', 'is', True)]
     """
 
-    def __init__(self, signature: type[Signature]) -> None:
-        super().__init__(signature)
-        self._pieces: list[str] = []
-        self._length = 0
-        self._read_at = 0
-        self._start = 0
-        self._starts = 0
-        self._sent: dict[str, int] = {}
-        self._ended: set[str] = set()
+    _start = 0
+    _starts = 0
 
-    def feed(self, text: str) -> Iterator[Piece]:
-        """Take the next piece of the answer, and give what is certain now."""
-        self._pieces.append(text)
-        self._length += len(text)
-        if self._length - self._read_at > self._read_at // _GROWTH:
-            yield from self._read()
-
-    def finish(self) -> Iterator[Piece]:
-        """Give what was held back; the answer has no more."""
-        if self._length > self._read_at:
-            yield from self._read()
-
-    def _read(self) -> Iterator[Piece]:
-        self._read_at = self._length
-        found = self._object()
+    def _read(self, text: str) -> Iterator[Piece]:
+        found = self._object(text)
         for number, (name, value) in enumerate(found.items(), start=1):
-            if name in self.is_text and name not in self._ended:
-                yield from self._new(name, value, is_whole=number < len(found))
+            if name not in self.is_text or name in self._ended:
+                continue
+            is_last = number < len(found)
+            if self.is_text[name] and isinstance(value, str):
+                yield from self._new(name, value, is_last=is_last)
+            elif is_last:
+                yield from self._new(name, as_text(value), is_last=True)
 
-    def _new(self, name: str, value: Any, *, is_whole: bool) -> Iterator[Piece]:
-        if is_whole:
-            self._ended.add(name)
-        if self.is_text[name] and isinstance(value, str):
-            new = value[self._sent.get(name, 0) :]
-            self._sent[name] = len(value)
-        else:
-            new = as_text(value) if is_whole else ""
-        if new or is_whole:
-            yield (name, new, is_whole)
-
-    def _object(self) -> dict[str, Any]:
+    def _object(self, text: str) -> dict[str, Any]:
         """Read the object as far as it has come; an empty one where there is none yet."""
-        text = "".join(self._pieces)
-        self._pieces = [text]
         while True:
             start = text.find("{", self._start)
             if start < 0 or self._starts > _MOST_STARTS:
@@ -234,3 +254,32 @@ def _begun(text: str) -> dict[str, Any] | None:
         return from_json(mended.encode(errors="replace"), allow_partial="trailing-strings")
     except ValueError:
         return None
+
+
+class XMLReader(Growing):
+    """Read the fields of an `XMLAdapter`'s answer, as `nbtool.adapters.tags` tells.
+
+    Example:
+        >>> from nbtool.signatures.signature import Signature
+        >>> reader = XMLReader(Signature("question -> answer"))
+        >>> list(reader.feed("<answer> Paris &am")), list(reader.feed("p; Rome</ans"))
+        ([('answer', 'Paris', False)], [('answer', ' & Rome', False)])
+    """
+
+    def __init__(self, signature: type[Signature]) -> None:
+        super().__init__(signature)
+        self._names = tuple(signature.fields)
+        self._nesting = [name for name, is_text in self.is_text.items() if not is_text]
+        self._position = 0  # behind the last field that is complete
+
+    def _read(self, text: str) -> Iterator[Piece]:
+        for element in tags.elements_in(text, self._names, self._nesting, self._position):
+            name, is_closed = element.name, element.is_closed
+            if self._is_whole and not is_closed:
+                continue  # it is none
+            if self.is_text.get(name) and name not in self._ended:  # others come when all is read
+                written = tags.text_of if is_closed else tags.begun_text_of
+                yield from self._new(name, written(element.inside), is_last=is_closed)
+            if not is_closed:
+                return  # it is being written
+            self._position = element.end

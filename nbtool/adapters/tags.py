@@ -15,6 +15,7 @@ So `escaped` text, which has no ``<`` at all, comes back as it was.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _ENTITY = re.compile(r"&(?:(amp|lt|gt|quot|apos)|#([0-9]{1,7})|#x([0-9A-Fa-f]{1,6}));")
+_BEGUN_ENTITY = re.compile(r"&[#\w]{0,8}$")
 ATTRIBUTES = r"((?:\s[^<>]*)?/?)"  # of a tag; they mean nothing
 _CDATA_OPENS, _CDATA_CLOSES = "<![CDATA[", "]]>"
 _LAST_CHARACTER = 0x10FFFF
@@ -93,26 +95,58 @@ def cut(text: str, names: Collection[str], nesting: Collection[str] = ()) -> dic
         {'a': ['x <b>y</b>', 'late'], 'b': ['z']}
     """
     fields: dict[str, list[str]] = {}
-    for name, inside in _fields(text, names, set(nesting)):
-        fields.setdefault(name, []).append(inside.strip())
+    for element in elements_in(text, names, nesting):
+        if element.is_closed:
+            fields.setdefault(element.name, []).append(element.inside.strip())
     return fields
 
 
-def _fields(text: str, names: Collection[str], nesting: set[str]) -> Iterator[tuple[str, str]]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Element:
+    """Be one field of an answer, as it was written.
+
+    Attributes:
+        name: Its name.
+        inside: What stands between its tags; all that follows where it is not closed.
+        end: Position behind it.
+        is_closed: Whether it has an end.
+    """
+
+    name: str
+    inside: str
+    end: int
+    is_closed: bool = True
+
+
+def elements_in(
+    text: str, names: Collection[str], nesting: Collection[str] = (), position: int = 0
+) -> Iterator[Element]:
+    """Find fields in an answer, one after the other.
+
+    Args:
+        text: The answer, whole or so far.
+        names: Fields that it may have.
+        nesting: As for `cut`.
+        position: Where to begin.
+
+    Yields:
+        The fields. What follows one that is not closed is looked through too, for it may be
+        none; while an answer arrives, the first of these is the one that is being written.
+    """
     opening = re.compile(rf"<({'|'.join(map(re.escape, names))}){ATTRIBUTES}>")
-    never_closed: set[str] = set()
-    position = 0
+    balanced, never_closed = set(nesting), set[str]()
     while names and (found := opening.search(text, position)):
         name, position = found[1], found.end()
         if found[2].endswith("/"):
-            yield name, ""
+            yield Element(name, "", position)
             continue
-        closing = None if name in never_closed else _closing(text, name, position, nesting)
-        if closing is None:
+        closing = None if name in never_closed else _closing(text, name, position, balanced)
+        if closing is not None:
+            yield Element(name, text[position : closing.start()], closing.end())
+            position = closing.end()
+        elif name not in never_closed:
             never_closed.add(name)  # so that nobody looks for it again and again
-            continue
-        yield name, text[position : closing.start()]
-        position = closing.end()
+            yield Element(name, text[position:], position, is_closed=False)
 
 
 def _closing(text: str, name: str, position: int, nesting: set[str]) -> re.Match[str] | None:
@@ -146,6 +180,27 @@ def text_of(inside: str) -> str:
         return text[len(_CDATA_OPENS) : -len(_CDATA_CLOSES)].strip()
     plain, first, rest = text.partition("<")
     return f"{decoded(plain)}{first}{rest}"
+
+
+def begun_text_of(inside: str) -> str:
+    """Read the text of a field that is still being written, as far as it is certain.
+
+    Args:
+        inside: What stands behind its opening tag.
+
+    Example:
+        >>> begun_text_of(" 1 &lt; 2 &am"), begun_text_of("see <b>x</b> </ans")
+        ('1 < 2', 'see <b>x</b>')
+    """
+    text = inside.lstrip()
+    if text[: len(_CDATA_OPENS)] == _CDATA_OPENS[: len(text)]:
+        return ""
+    plain, first, rest = text.partition("<")
+    if not first:
+        return decoded(_BEGUN_ENTITY.sub("", plain)).rstrip()
+    if rest.rfind(">") < rest.rfind("<") or ">" not in rest:  # its last tag is not complete
+        rest = rest[: rest.rfind("<")] if "<" in rest else None
+    return f"{decoded(plain)}{'' if rest is None else first + rest}".rstrip()
 
 
 def decoded(text: str) -> str:

@@ -12,6 +12,7 @@ from nbtool.adapters.chat import ChatAdapter
 from nbtool.adapters.content import joined
 from nbtool.adapters.schema import field_schema
 from nbtool.adapters.shapes import Shape
+from nbtool.adapters.stream_readers import XMLReader
 from nbtool.adapters.values import as_json, as_text
 from nbtool.adapters.wording import form_of, listed_fields
 from nbtool.mending import sound
@@ -89,6 +90,10 @@ class XMLAdapter(ChatAdapter):
         found = tags.cut(completion, signature.fields, nesting)
         raw = {name: _raw(found[name], outputs[name]) for name in outputs if name in found}
         return self.typed(signature, raw, completion, _read)
+
+    def __stream_reader__(self, inputs: Fields) -> XMLReader:
+        """Make what tells the fields of an answer apart while it arrives."""
+        return XMLReader(inputs["signature"])
 
 
 @once_for_each_text

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from nbtool.adapters.chat import ChatAdapter
 from nbtool.adapters.structured import JSONAdapter
+from nbtool.adapters.xml import XMLAdapter
 from nbtool.errors import AdapterParseError
 from nbtool.signatures.signature import Signature
 
@@ -57,7 +58,12 @@ def cut(draw, text):
     return [text[a:b] for a, b in itertools.pairwise([0, *places, len(text)])]
 
 
-@pytest.mark.parametrize("adapter", [ChatAdapter(), JSONAdapter()], ids=["chat", "json"])
+ADAPTERS = {"chat": ChatAdapter(), "json": JSONAdapter(), "xml": XMLAdapter()}
+TAGS = ["<answer>", "</answer>", "<note>", "</note>", "<b>", "</b>", "<", ">", "/", "&", "&amp;"]
+TAGS += ["&lt;", ";", "<![CDATA[", "]]>", "word", " ", "\n", "<answer/>", "zß水🍌", "<question>"]
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
 @given(data=st.data(), answer=st.text(max_size=60), note=st.sampled_from(FRAGMENTS))
 def test_texts_arrive_as_parse_reads_them_wherever_the_answer_is_cut(adapter, data, answer, note):
     written = adapter.format_assistant_message_content(TWO, {"answer": answer, "note": note})
@@ -75,6 +81,13 @@ def test_chat_answers_of_any_shape_arrive_as_parse_reads_them(data, fragments):
         read = error.parsed_result or {}
     found = texts_of(pieces_of(ChatAdapter(), TWO, data.draw(cut(answer))))
     assert {name: found.get(name, "") for name in read} == read
+
+
+@given(data=st.data(), fragments=st.lists(st.sampled_from(TAGS), max_size=12))
+def test_the_end_of_an_xml_answer_of_any_shape_is_as_parse_reads_it(data, fragments):
+    answer = f"<answer>{''.join(fragments)}</answer><note>n</note>"
+    found = texts_of(pieces_of(XMLAdapter(), TWO, data.draw(cut(answer))))
+    assert {**dict.fromkeys(TWO.output_fields, ""), **found} == XMLAdapter().parse(TWO, answer)
 
 
 @given(data=st.data(), letters=st.text('{}[]",:\\abn \n1', max_size=40))

@@ -8,7 +8,9 @@ import json
 import pytest
 
 import nbtool
+from nbtool.adapters.chat import ChatAdapter
 from nbtool.adapters.structured import JSONAdapter
+from nbtool.adapters.xml import XMLAdapter
 from nbtool.errors import InputError
 from nbtool.lm.base import BaseLM
 from nbtool.streaming import (
@@ -71,15 +73,17 @@ async def test_without_listeners_all_texts_come_as_chunks_and_then_the_predictio
 
 
 @STREAMIFY
-@pytest.mark.parametrize("adapter", [None, JSONAdapter()], ids=["chat", "json"])
-async def test_a_listener_gives_its_field_alone(served, chat, adapter):
+@pytest.mark.parametrize("adapter", [ChatAdapter(), JSONAdapter(), XMLAdapter()], ids=repr)
+async def test_a_listener_gives_its_field_alone(served, adapter):
+    asked = nbtool.Signature("question -> reasoning, answer")
     fields = {"reasoning": "It is so.", "answer": "Paris it is"}
+    written = str(adapter.format_assistant_message_content(asked, fields))
     listener = StreamListener("answer")
     program = nbtool.streamify(
         nbtool.ChainOfThought("question -> answer"), stream_listeners=[listener]
     )
     with nbtool.context(adapter=adapter):
-        items = await served(program, Answer(chat(**fields) if not adapter else json.dumps(fields)))
+        items = await served(program, Answer(written))
     assert kinds(items) == ["StreamResponse", "Prediction"]
     assert text_of(items) == "Paris it is"
     assert {item.predict_name for item in items[:-1]} == {"predict"}
