@@ -49,7 +49,7 @@ class Shape:
     @property
     def is_open(self) -> bool:
         """Whether a value may be anything."""
-        return self.kinds == _KINDS
+        return self.kinds >= _KINDS
 
     @property
     def schema(self) -> Schema:
