@@ -107,6 +107,8 @@ def _sample_inside(shape: Shape, around: frozenset[int]) -> str:
     if shape.kinds == {"object"}:
         members: Iterable[str] = schema.get("properties", ())
         shown = [_sample(name, "", shape.member(name), inside) for name in members]
+        if not shown and shape.member("").is_open:
+            return "JSON object"  # only JSON tells which of its values are numbers
         return "".join(shown) or _sample(_ENTRY, ' key="..."', shape.member(""), inside)
     if shape.choices:
         return escaped("; ".join(map(str, shape.choices)))

@@ -47,6 +47,11 @@ class Shape:
         return [Shape(each, self._definitions) for each in plain]
 
     @property
+    def is_open(self) -> bool:
+        """Whether a value may be anything."""
+        return self.kinds >= _KINDS
+
+    @property
     def schema(self) -> Schema:
         """The schema of the first alternative, without a reference."""
         return self._plain[0] if self._plain else {}

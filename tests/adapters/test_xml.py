@@ -74,6 +74,7 @@ def test_prompt_has_inputs_between_tags_and_asks_for_outputs_between_tags():
     [
         (list[str], "<f><item>...</item></f>"),
         (dict[str, int], '<f><entry key="...">integer</entry></f>'),
+        (dict[str, Any], "<f>JSON object</f>"),
         (
             City | None,
             "<f><name>...</name><founded>date or nothing (by its charter)</founded>"  # noqa: ISC004
@@ -85,7 +86,7 @@ def test_prompt_has_inputs_between_tags_and_asks_for_outputs_between_tags():
          "<f><item><item>integer</item><item>a; b</item></item></f>"),
         (Literal["a", "b"], "<f>\nexactly one of: a; b\n</f>"),
     ],
-    ids=["list", "dict", "model", "model in itself", "typed dict", "tuples", "choice"],
+    ids=["list", "dict", "anything", "model", "model in itself", "typed dict", "tuples", "choice"],
 )  # fmt: skip
 def test_prompt_shows_the_elements_of_a_type(annotation, shown):
     assert form(annotation) == shown

@@ -78,7 +78,8 @@ class Compatibility:
 
 
 def _is_whole(config):
-    chosen = config.option.keyword or config.option.markexpr or getattr(config.option, "lf", False)
+    chosen = config.option.keyword or config.option.markexpr
+    chosen = chosen or getattr(config.option, "lf", False)  # not there with -p no:cacheprovider
     return not chosen and config.args == config.getini("testpaths")
 
 

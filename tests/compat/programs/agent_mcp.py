@@ -1,6 +1,5 @@
 """An agent with the tools of an MCP server, one of which fails once."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -23,18 +22,17 @@ async def main(dspy):
     from mcp import ClientSession, StdioServerParameters, stdio_client
 
     server = StdioServerParameters(command=sys.executable, args=[str(SERVER)])
-    with Path(os.devnull).open("w") as nowhere:
-        async with (
-            stdio_client(server, nowhere) as (read, write),
-            ClientSession(read, write) as session,
-        ):
-            await session.initialize()
-            served = await session.list_tools()
-            tools = [dspy.Tool.from_mcp_tool(session, tool) for tool in served.tools]
-            agent = dspy.ReAct("question -> answer", tools=tools, max_iters=5)
-            prediction = await agent.acall(question="How warm is it in Oslo?")
-            exact = dspy.Tool.from_mcp_tool(session, served.tools[0], result_mode="structured")
-            structured = await exact.acall(fahrenheit=54)
+    async with (
+        stdio_client(server) as (read, write),
+        ClientSession(read, write) as session,
+    ):
+        await session.initialize()
+        served = await session.list_tools()
+        tools = [dspy.Tool.from_mcp_tool(session, tool) for tool in served.tools]
+        agent = dspy.ReAct("question -> answer", tools=tools, max_iters=5)
+        prediction = await agent.acall(question="How warm is it in Oslo?")
+        exact = dspy.Tool.from_mcp_tool(session, served.tools[0], result_mode="structured")
+        structured = await exact.acall(fahrenheit=54)
     seen = prediction.trajectory
     kept = [seen[f"tool_name_{n}"] for n in range(3)] + [seen[f"tool_args_{n}"] for n in range(2)]
     failed = [text in str(seen["observation_0"]) for text in ("no line to Oslo", "MCP tool: ")]
