@@ -41,7 +41,7 @@ class Adapter:
         use_native_function_calling: Whether the provider's function calling fills an output
             field of type `ToolCalls`, where the LM has it; else the answer's text does.
         native_response_types: Custom types whose output fields a feature of the LM may fill: see
-            `nbtool.Type.adapt_to_native_lm_feature`.
+            `nbtool.Type.adapt_to_native_lm_feature`. By default `Reasoning` and `Citations`.
         parallel_tool_calls: Whether the model may ask for several tools at once; None leaves it
             to the provider.
 

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
 
 from nbtool.adapters.reading import allows_none, check_readable
 from nbtool.errors import AdapterParseError, SignatureError
+from nbtool.signatures.documents import Citations
+from nbtool.signatures.reasoning import Reasoning
 from nbtool.signatures.remembered import once_for_each_signature
+from nbtool.signatures.types import Type
 from nbtool.signatures.wording import default_instructions
 from nbtool.tools.calls import ToolCalls, call_as_dict
 from nbtool.tools.tool import Tool
@@ -25,9 +28,11 @@ if TYPE_CHECKING:
     from nbtool.lm.base import BaseLM
     from nbtool.lm.responses import Output
     from nbtool.signatures.signature import Signature
-    from nbtool.signatures.types import Type
 
 Fields = dict[str, Any]
+
+NATIVE_TYPES: tuple[type[Type], ...] = (Citations, Reasoning)
+"""Types whose output fields a feature of the LM fills, where it has it, unless told otherwise."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -145,11 +150,22 @@ def _is_of(annotation: Any, kind: type[Any]) -> bool:
 
 
 def _native_types(adapter: Adapter, signature: type[Signature]) -> dict[str, type[Type]]:
-    natively = adapter.native_response_types or ()
-    if not natively:
-        return {}
+    custom = _custom_types(signature)
+    if not custom:
+        return custom
+    natively = adapter.native_response_types
+    chosen = NATIVE_TYPES if natively is None else natively
+    return {name: kind for name, kind in custom.items() if kind in chosen}
+
+
+@once_for_each_signature
+def _custom_types(signature: type[Signature]) -> dict[str, type[Type]]:
     fields = {name: field.annotation for name, field in signature.output_fields.items()}
-    return {name: cast("type[Type]", kind) for name, kind in fields.items() if kind in natively}
+    return {
+        name: kind
+        for name, kind in fields.items()
+        if isinstance(kind, type) and issubclass(kind, Type)
+    }
 
 
 # -- after the answer ----------------------------------------------------------------------------
