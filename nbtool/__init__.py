@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     from nbtool.programs.predict import Predict
     from nbtool.programs.prediction import Completions, Prediction
     from nbtool.programs.react import ReAct
+    from nbtool.programs.react_v2 import ReActV2
     from nbtool.programs.saving import load
     from nbtool.programs.scores import EvaluationResult
     from nbtool.programs.usage import track_usage
@@ -162,6 +163,7 @@ __all__ = [
     "Predict",
     "Prediction",
     "ReAct",
+    "ReActV2",
     "RecordedError",
     "RecordingError",
     "ReplayMismatchError",
@@ -286,6 +288,7 @@ _HOMES = {
     "nbtool.programs.predict": ("Predict",),
     "nbtool.programs.prediction": ("Completions", "Prediction"),
     "nbtool.programs.react": ("ReAct",),
+    "nbtool.programs.react_v2": ("ReActV2",),
     "nbtool.programs.saving": ("load",),
     "nbtool.programs.scores": ("EvaluationResult",),
     "nbtool.programs.usage": ("track_usage",),

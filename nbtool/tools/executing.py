@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Functions: TypeAlias = Mapping[str, Callable[..., Any]] | Iterable[Tool | Callable[..., Any]]
 
 _TRACEBACK_FRAMES = 5
+_NAME_CHARS = 200  # of a name that a model has made up
 _ERROR_CHARS = 10_000  # of an error, so that one tool does not fill the prompt
 
 
@@ -88,7 +89,7 @@ class Known:
         except ToolNotFoundError:
             # What else a notebook has is nothing for a model.
             others = f"; there are {list(self.functions)}" if self.is_given else ""
-            return f"Execution error in {name}: There is no tool {name!r}{others}.", True
+            return f"There is no tool {name!r:.{_NAME_CHARS}}{others}.", True
         try:
             return await tool.acall(**arguments), False
         except MISUSE:

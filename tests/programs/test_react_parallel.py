@@ -14,6 +14,7 @@ from nbtool.errors import ContextWindowExceededError, LMNotConfiguredError, Sign
 from nbtool.lm.client import LM
 from nbtool.programs.react import ReAct
 from nbtool.programs.tool_turns import MOST_CALLS
+from nbtool.runtime.door import run
 from nbtool.testing.answers import Answer
 from nbtool.testing.server import ScriptedServer
 from nbtool.views.watching import trace
@@ -58,13 +59,13 @@ def by_call(agent, **inputs):
     return agent(**inputs)
 
 
-FORMS = pytest.mark.parametrize("run", [by_acall, by_call])
+FORMS = pytest.mark.parametrize("form", [by_acall, by_call])
 
 
 @FORMS
-def test_calls_of_one_turn_stand_one_after_another_with_its_thought(agent, scripted, run):
+def test_calls_of_one_turn_stand_one_after_another_with_its_thought(agent, scripted, form):
     two = turn("I add twice.", call("add", x=1), call("add", x=2, y=3))
-    result = run(agent, question="?", lm=scripted(two, FINISH, ANSWER))
+    result = form(agent, question="?", lm=scripted(two, FINISH, ANSWER))
 
     assert (result.answer, result.reasoning) == ("42", "The tools said so.")
     assert list(result.trajectory.items()) == [
@@ -78,7 +79,7 @@ def test_calls_of_one_turn_stand_one_after_another_with_its_thought(agent, scrip
 
 
 @FORMS
-def test_tools_of_one_turn_run_at_the_same_time(scripted, run):
+def test_tools_of_one_turn_run_at_the_same_time(scripted, form):
     opened = asyncio.Event()
 
     async def wait() -> bool:
@@ -89,7 +90,7 @@ def test_tools_of_one_turn_run_at_the_same_time(scripted, run):
 
     agent = ReAct("question -> answer", [wait, open_], parallel_tool_calls=True)
     two = turn("Both.", call("wait"), call("open_"))
-    trajectory = run(agent, question="?", lm=scripted(two, FINISH, ANSWER)).trajectory
+    trajectory = form(agent, question="?", lm=scripted(two, FINISH, ANSWER)).trajectory
 
     assert (trajectory["observation_0"], trajectory["observation_1"]) == (True, None)
 
@@ -222,19 +223,19 @@ FINAL = Answer("[[ ## reasoning ## ]]\nr\n[[ ## answer ## ]]\n42\n[[ ## complete
 FINAL_AS_JSON = Answer(json.dumps(ANSWER))
 
 
-def asked_of(server, run, adapter, agent):
+def asked_of(server, adapter, agent, *, awaited=False):
     lm = LM("openai/gpt-4o-mini", api_base=server.base_url, api_key="sk-test-1")
     with context(lm=lm, adapter=adapter):
-        return run(agent, question="?")
+        return run(agent.acall(question="?")) if awaited else agent(question="?")
 
 
-@FORMS
+@pytest.mark.parametrize("awaited", [True, False], ids=["acall", "call"])
 @pytest.mark.parametrize(
     ("adapter", "final"), [(NATIVE, FINAL), (JSONAdapter(), FINAL_AS_JSON)], ids=["chat", "JSON"]
 )
-def test_tools_are_called_natively(agent, run, adapter, final):
+def test_tools_are_called_natively(agent, awaited, adapter, final):
     with ScriptedServer([Answer(tool_calls=TWICE), NATIVE_FINISH, final]) as server:
-        result = asked_of(server, run, adapter, agent)
+        result = asked_of(server, adapter, agent, awaited=awaited)
 
     seen = [result.trajectory[f"observation_{n}"] for n in range(3)]
     assert (result.answer, seen) == ("42", [2, 5, "Completed."])
@@ -245,7 +246,7 @@ def test_tools_are_called_natively(agent, run, adapter, final):
 
 def test_parallel_calls_are_asked_for_as_the_adapter_says(agent):
     with ScriptedServer([NATIVE_FINISH, FINAL]) as server:
-        asked_of(server, by_call, NATIVE, agent)
+        asked_of(server, NATIVE, agent)
 
     sent = server.requests[0].fields
     assert (sent["parallel_tool_calls"], sent["tool_choice"]) == (True, "auto")
@@ -253,7 +254,7 @@ def test_parallel_calls_are_asked_for_as_the_adapter_says(agent):
 
 def test_calls_of_the_provider_need_no_thought(agent):
     with ScriptedServer([Answer(tool_calls=TWICE[:1]), NATIVE_FINISH, FINAL]) as server:
-        trajectory = asked_of(server, by_call, NATIVE, agent).trajectory
+        trajectory = asked_of(server, NATIVE, agent).trajectory
 
     assert (trajectory["thought_0"], trajectory["observation_0"]) == ("", 2)
     assert "[[ ## observation_0 ## ]]\n2" in server.requests[1].prompt
@@ -262,7 +263,7 @@ def test_calls_of_the_provider_need_no_thought(agent):
 def test_text_beside_the_calls_is_the_thought(agent):
     text = "[[ ## next_thought ## ]]\nI add.\n[[ ## completed ## ]]"
     with ScriptedServer([Answer(text, tool_calls=TWICE), NATIVE_FINISH, FINAL]) as server:
-        trajectory = asked_of(server, by_call, NATIVE, agent).trajectory
+        trajectory = asked_of(server, NATIVE, agent).trajectory
 
     assert [trajectory[f"thought_{n}"] for n in range(3)] == ["I add.", "I add.", ""]
 
@@ -270,6 +271,6 @@ def test_text_beside_the_calls_is_the_thought(agent):
 def test_answer_without_calls_ends_the_search(agent):
     text = "[[ ## next_thought ## ]]\nI know it.\n[[ ## completed ## ]]"
     with ScriptedServer([text, FINAL]) as server:
-        result = asked_of(server, by_call, NATIVE, agent)
+        result = asked_of(server, NATIVE, agent)
 
     assert (result.answer, result.trajectory) == ("42", {})

@@ -300,7 +300,7 @@ def test_failure_of_one_call_is_its_result_and_the_others_have_theirs(run):
     assert results[0].value.startswith("Execution error in fail: \nTraceback")
     assert "LookupError: lost" in results[0].value
     assert "Arg y is not in the tool's args" in results[2].value
-    assert results[3].value.endswith("There is no tool 'lost'; there are ['fail', 'double'].")
+    assert results[3].value == "There is no tool 'lost'; there are ['fail', 'double']."
 
 
 @FORMS_OF_CALL
@@ -376,8 +376,8 @@ async def test_tools_of_all_calls_are_looked_up_where_they_are_executed():
     assert [result.value for result in called.tool_call_results] == [
         local(1),
         2,
-        "Execution error in calls: There is no tool 'calls'.",
-        "Execution error in len: There is no tool 'len'.",
+        "There is no tool 'calls'.",
+        "There is no tool 'len'.",
     ]
 
 
