@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from nbtool.adapters.native import defaults_of
 from nbtool.adapters.turns import history_of
@@ -212,26 +212,26 @@ class ReActV2(Module):
         results = ToolCallResults.from_tool_calls_and_values(
             calls, [value for value, _ in outcomes], [failed for _, failed in outcomes]
         )
-        submitted: list[Fields] = [
-            each.value
-            for each in results.tool_call_results
-            if each.name == _SUBMIT and not each.is_error
-        ]
+        submitted = _submitted(results)
         turn = dict(work.inputs)
         if thought:
             turn["next_thought"] = thought
         turn["tool_calls"] = calls.model_copy(update={"tool_call_results": results})
-        turn |= submitted[-1] if submitted else {}
+        turn |= submitted or {}
         # Always a new history: the recorder and the caller hold the ones before.
         work.history = History(messages=[*work.history.messages, turn])
         work.inputs, work.turn = {}, work.turn + 1
-        return results, submitted[-1] if submitted else None
+        return results, submitted
 
     async def _forced(self, work: _Work) -> Prediction:
         """Tell the model to submit what it has."""
         choice = {"type": "function", "function": {"name": _SUBMIT}}
         # Providers refuse to force a tool while the model thinks.
-        config = {**work.options.get("config", {}), "tool_choice": choice, "reasoning_effort": None}
+        config = {
+            **(work.options.get("config") or {}),
+            "tool_choice": choice,
+            "reasoning_effort": None,
+        }
         told = self.react.signature.append_instructions(
             f"The time for other tools is over: call `{_SUBMIT}` now, with what is known."
         )
@@ -356,6 +356,13 @@ def _turn_signature(signature: type[Signature]) -> type[Signature]:
 def _optional(field: FieldInfo) -> Any:
     annotation: Any = field.annotation
     return annotation | None
+
+
+def _submitted(results: ToolCallResults) -> Fields | None:
+    values = [r.value for r in results.tool_call_results if r.name == _SUBMIT and not r.is_error]
+    # A debugger may have put anything in place of the outputs.
+    outputs = [cast("Fields", value) for value in values if isinstance(value, dict)]
+    return outputs[-1] if outputs else None
 
 
 def _with_ids(calls: ToolCalls, turn: int) -> ToolCalls:

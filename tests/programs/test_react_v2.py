@@ -333,6 +333,10 @@ def test_options_that_need_function_calling_are_not_sent_without_it(agent, scrip
     assert [options for _, options in lm.asked] == [{"seed": 3}] * 2
 
 
+def test_config_may_be_none(agent, scripted):
+    assert agent(question="?", config=None, lm=scripted(IDLE, SUBMIT)).answer == "42"
+
+
 @pytest.mark.parametrize(
     "answers", [(IDLE,), ("rubbish", "rubbish")], ids=["no calls", "unreadable"]
 )
@@ -425,6 +429,15 @@ def test_turn_without_tool_calls_is_shown_with_its_answer(agent, scripted, told)
     shown = [(each["role"], each["content"]) for each in lm.asked[0][0]]
     assert [role for role, _ in shown] == ["system", "user", "assistant", "user", "user"]
     assert '"answer": "41"' in shown[2][1]
+
+
+def test_outputs_of_a_told_turn_may_be_objects(scripted):
+    told = [{"question": "First?", "city": City(name="Oslo"), "degrees": 3}]
+    lm = scripted(submit(city={"name": "Bergen"}, degrees=9))
+    result = ReActV2(TYPED, [])(question="?", history=told, lm=lm)
+
+    assert (result.city.name, result.history.messages[0]) == ("Bergen", told[0])
+    assert '"name": "Oslo"' in lm.asked[0][0][2]["content"]
 
 
 def test_history_comes_back_from_json(agent, scripted):
