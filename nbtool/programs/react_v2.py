@@ -225,13 +225,10 @@ class ReActV2(Module):
 
     async def _forced(self, work: _Work) -> Prediction:
         """Tell the model to submit what it has."""
+        own = cast("Fields", work.options.get("config") or {})
         choice = {"type": "function", "function": {"name": _SUBMIT}}
         # Providers refuse to force a tool while the model thinks.
-        config = {
-            **(work.options.get("config") or {}),
-            "tool_choice": choice,
-            "reasoning_effort": None,
-        }
+        config = {**own, "tool_choice": choice, "reasoning_effort": None}
         told = self.react.signature.append_instructions(
             f"The time for other tools is over: call `{_SUBMIT}` now, with what is known."
         )
