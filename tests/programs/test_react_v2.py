@@ -296,6 +296,14 @@ def test_submit_that_does_not_fit_can_be_repeated(scripted, outputs, said):
     assert said in seen_of(result)[0][0]
 
 
+def test_submit_that_was_made_to_give_no_outputs_does_not_end_the_loop(agent, scripted):
+    agent.tools["submit"] = Tool(lambda answer: {"answer": answer} if answer == "42" else None)
+    agent.tools["submit"].name = "submit"
+    result = agent(question="?", lm=scripted(submit(answer="41"), SUBMIT))
+
+    assert (result.answer, seen_of(result)) == ("42", [(None, False)])
+
+
 def test_outputs_that_nobody_asked_for_are_left_out(agent, scripted):
     result = agent(question="?", lm=scripted(submit(answer="42", mood="good")))
 
