@@ -96,6 +96,7 @@ if TYPE_CHECKING:
     from nbtool.programs.predict import Predict
     from nbtool.programs.prediction import Completions, Prediction
     from nbtool.programs.react import ReAct
+    from nbtool.programs.react_v2 import ReActV2
     from nbtool.programs.refine import Refine
     from nbtool.programs.saving import load
     from nbtool.programs.scores import EvaluationResult
@@ -183,6 +184,7 @@ __all__ = [
     "Predict",
     "Prediction",
     "ReAct",
+    "ReActV2",
     "Reasoning",
     "RecordedError",
     "RecordingError",
@@ -292,6 +294,7 @@ _HOMES = {  # names by the module that has them
     "nbtool.programs.predict": "Predict",
     "nbtool.programs.prediction": "Completions Prediction",
     "nbtool.programs.react": "ReAct",
+    "nbtool.programs.react_v2": "ReActV2",
     "nbtool.programs.refine": "Refine",
     "nbtool.programs.saving": "load",
     "nbtool.programs.scores": "EvaluationResult",

@@ -34,6 +34,8 @@ Fields = dict[str, Any]
 NATIVE_TYPES: tuple[type[Type], ...] = (Citations, Reasoning)
 """Types whose output fields a feature of the LM fills, where it has it, unless told otherwise."""
 
+_OF_NATIVE_CALLS = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
@@ -81,8 +83,8 @@ def planned(
     check_readable(signature)
     plan = Plan(signature, signature, dict(inputs), dict(options))
     calls_field = _calls_field(signature)
-    if adapter.use_native_function_calling and calls_field is not None:
-        plan = _with_native_calls(plan, adapter, lm, calls_field)
+    if calls_field is not None:
+        plan = _with_calls(plan, adapter, lm, calls_field)
     for name, kind in _native_types(adapter, plan.signature).items():
         asked = kind.adapt_to_native_lm_feature(plan.signature, name, lm, plan.options)
         plan = dataclasses.replace(plan, signature=asked)
@@ -91,7 +93,9 @@ def planned(
     return dataclasses.replace(plan, signature=_with_fitting_instructions(plan))
 
 
-def _with_native_calls(plan: Plan, adapter: Adapter, lm: BaseLM, calls_field: str) -> Plan:
+def _with_calls(plan: Plan, adapter: Adapter, lm: BaseLM, calls_field: str) -> Plan:
+    if not adapter.use_native_function_calling:
+        return _with_calls_in_text(plan)
     tools_field = _name_of(plan.whole.input_fields, Tool)
     if tools_field is None:
         raise SignatureError(
@@ -100,7 +104,7 @@ def _with_native_calls(plan: Plan, adapter: Adapter, lm: BaseLM, calls_field: st
             hint="Add an input field of the type `list[Tool]`.",
         )
     if not lm.supports_function_calling:
-        return plan
+        return _with_calls_in_text(plan)
     options = dict(plan.options)
     if tools := _tools_in(plan.inputs.get(tools_field)):
         options["tools"] = [tool.format_as_litellm_function_call() for tool in tools]
@@ -113,6 +117,12 @@ def _with_native_calls(plan: Plan, adapter: Adapter, lm: BaseLM, calls_field: st
     asked = plan.whole.delete(calls_field).delete(tools_field)
     inputs = {name: value for name, value in plan.inputs.items() if name != tools_field}
     return Plan(asked, plan.whole, inputs, options, calls_field)
+
+
+def _with_calls_in_text(plan: Plan) -> Plan:
+    """Leave out options that providers refuse where no tools are given to them."""
+    kept = {n: value for n, value in plan.options.items() if n not in _OF_NATIVE_CALLS}
+    return dataclasses.replace(plan, options=kept)
 
 
 def _with_fitting_instructions(plan: Plan) -> type[Signature]:

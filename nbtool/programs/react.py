@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from typing import TYPE_CHECKING, Any, Literal
 
 from nbtool.errors import (
@@ -11,15 +10,16 @@ from nbtool.errors import (
     AdapterParseError,
     ContextWindowExceededError,
     SignatureError,
-    ToolNotFoundError,
 )
 from nbtool.programs.chain_of_thought import ChainOfThought
 from nbtool.programs.code import note_code
 from nbtool.programs.module import Module
 from nbtool.programs.predict import Predict, adapter_for, lm_for
 from nbtool.programs.prediction import Prediction
+from nbtool.programs.tool_turns import outcomes_of, tools_by_name, within_limit
 from nbtool.signatures.fields import InputField, OutputField
 from nbtool.signatures.signature import Signature, ensure_signature
+from nbtool.tools.calls import ToolCalls
 from nbtool.tools.tool import Tool
 
 if TYPE_CHECKING:
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from nbtool.lm.base import BaseLM
 
 Trajectory = dict[str, Any]
+ToolCall = tuple[str, dict[str, Any]]  # name and arguments
 
 _log = logging.getLogger("nbtool")
-_KEYS_PER_TURN = 4  # thought, tool name, tool arguments, observation
+_KEYS_PER_CALL = 4  # thought, tool name, tool arguments, observation
 _TRUNCATIONS = 3
-_TRACEBACK_FRAMES = 5
-_ERROR_CHARS = 10_000  # of an error, so that one tool does not fill the prompt
 _FINISH = "finish"
 _TRAJECTORY = "trajectory"
 _OWN_FIELDS = frozenset({"next_thought", "next_tool_name", "next_tool_args"})
+_OWN_FIELDS_IN_PARALLEL = frozenset({"next_thought", "tool_calls", "tools"})
 
 
 class ReAct(Module):
-    """Answer a signature with the help of tools, one call after another.
+    """Answer a signature with the help of tools, turn by turn.
 
     What a tool raises is shown to the model, which may try something else. Mistakes in the
     program (`nbtool.LoopError`, `nbtool.ConfigurationError`, `nbtool.SignatureError`) are raised:
@@ -50,7 +50,11 @@ class ReAct(Module):
         signature: ``"question -> answer"``, a dict, or a `Signature` class.
         tools: Functions or `Tool` objects, asynchronous or not, each with a name of its own;
             ``finish`` is ours.
-        max_iters: Most tool calls of one question (>= 1).
+        max_iters: Most turns of one question (>= 1).
+        parallel_tool_calls: Whether the model may call several tools in one turn; they then run
+            at the same time. It asks for them by the provider's function calling, where the
+            adapter has ``use_native_function_calling`` and the model can; else in its text. By
+            default it names one tool a turn in its text, as in DSPy.
 
     Raises:
         SignatureError: A field has a name that the loop needs, such as ``trajectory``.
@@ -85,17 +89,19 @@ class ReAct(Module):
         signature: str | dict[str, Any] | type[Signature],
         tools: list[Callable[..., Any] | Tool],
         max_iters: int = 20,
+        *,
+        parallel_tool_calls: bool = False,
     ) -> None:
         super().__init__()
         self.signature: type[Signature] = ensure_signature(signature)
         self.max_iters = max_iters
-        _check_names(self.signature)
-        self.tools: dict[str, Tool] = {}
-        for tool in (*map(_as_tool, tools), _finish_tool(self.signature)):
-            if tool.name in self.tools:
-                _log.warning("ReAct has two tools named %r: the first is not used.", tool.name)
-            self.tools[tool.name] = tool
-        self.react = Predict(_choice_signature(self.signature, self.tools))
+        self.parallel_tool_calls = parallel_tool_calls
+        _check_names(self.signature, parallel=parallel_tool_calls)
+        self.tools = tools_by_name("ReAct", [*tools, _finish_tool(self.signature)])
+        if parallel_tool_calls:
+            self.react = Predict(_calls_signature(self.signature))
+        else:
+            self.react = Predict(_choice_signature(self.signature, self.tools))
         self.extract = ChainOfThought(_answer_signature(self.signature))
 
     async def aforward(self, **inputs: Any) -> Prediction:
@@ -106,45 +112,51 @@ class ReAct(Module):
 
         Returns:
             The output fields, ``reasoning``, and ``trajectory``: ``thought_i``, ``tool_name_i``,
-            ``tool_args_i`` and ``observation_i`` of each turn, from 0.
+            ``tool_args_i`` and ``observation_i`` of each tool call, from 0. Calls of one turn
+            stand one after another, each with the thought of that turn.
 
         Raises:
             LMError: No usable answer came.
             AdapterParseError: The final answer does not have the fields.
         """
         names = ", ".join(name for name in self.tools if name != _FINISH)
-        note_code(self, self.signature.code, f"tools=[{names}]")
+        note_code(self, self.signature.code, f"tools=[{names}]", *self._options_as_code())
         max_iters = inputs.pop("max_iters", self.max_iters)
         trajectory: Trajectory = {}
+        n_calls = 0
         for turn in range(max_iters):
             try:
-                chosen = await self._asked(self.react, trajectory, inputs)
+                thought, calls = await self._choice(trajectory, inputs)
             except MISUSE:
                 raise
             except (AdapterParseError, ContextWindowExceededError, ValueError) as error:
                 _log.warning("ReAct stopped asking for tools, turn %d: %s", turn, error)
                 break
-            trajectory[f"thought_{turn}"] = chosen.next_thought
-            trajectory[f"tool_name_{turn}"] = chosen.next_tool_name
-            trajectory[f"tool_args_{turn}"] = chosen.next_tool_args
-            trajectory[f"observation_{turn}"] = await self._observed(
-                chosen.next_tool_name, chosen.next_tool_args
-            )
-            if chosen.next_tool_name == _FINISH:
+            outcomes = await outcomes_of(calls, self.tools)
+            for call, (observation, _) in zip(calls, outcomes, strict=True):
+                trajectory |= _noted(n_calls, thought, call, observation)
+                n_calls += 1
+            if not calls or _FINISH in [name for name, _ in calls]:
                 break
         answer = await self._asked(self.extract, trajectory, inputs)
         return Prediction(trajectory=trajectory, **answer.toDict())
 
-    async def _observed(self, name: str, arguments: dict[str, Any]) -> Any:
-        """Call a tool; what it raises is what the LM gets to see."""
-        try:
-            if name not in self.tools:
-                raise ToolNotFoundError(f"There is no tool {name!r}; there are {list(self.tools)}.")  # noqa: TRY301 - the LM sees it like any other
-            return await self.tools[name].acall(**arguments)
-        except MISUSE:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever a tool raises is an observation
-            return f"Execution error in {name}: \n{_short_traceback(error)}"
+    async def _choice(
+        self, trajectory: Trajectory, inputs: dict[str, Any]
+    ) -> tuple[Any, list[ToolCall]]:
+        """Ask what to do next: a thought, and tools with their arguments."""
+        if not self.parallel_tool_calls:
+            chosen = await self._asked(self.react, trajectory, inputs)
+            return chosen.next_thought, [(chosen.next_tool_name, chosen.next_tool_args)]
+        given = {**inputs, "tools": list(self.tools.values())}
+        chosen = await self._asked(self.react, trajectory, given)
+        # The provider's function calling may leave out the thought, and the calls at the end.
+        calls = ToolCalls.model_validate(chosen.tool_calls or []).tool_calls
+        made = within_limit("ReAct", calls)
+        return chosen.next_thought or "", [(call.name, call.args) for call in made]
+
+    def _options_as_code(self) -> list[str]:
+        return ["parallel_tool_calls=True"] if self.parallel_tool_calls else []
 
     async def _asked(
         self, module: Predict | ChainOfThought, trajectory: Trajectory, inputs: dict[str, Any]
@@ -175,19 +187,20 @@ class ReAct(Module):
             ContextWindowExceededError: There is only one turn left.
         """
         keys = list(trajectory)
-        if len(keys) <= _KEYS_PER_TURN:
+        if len(keys) <= _KEYS_PER_CALL:
             raise ContextWindowExceededError(
                 "The prompt is too long for the model although only one tool call is left in it.",
                 hint="Let the tool return less, or use a model with a larger context window.",
             )
-        for key in keys[:_KEYS_PER_TURN]:
+        for key in keys[:_KEYS_PER_CALL]:
             del trajectory[key]
         return trajectory
 
 
-def _check_names(signature: type[Signature]) -> None:
+def _check_names(signature: type[Signature], *, parallel: bool) -> None:
+    own = _OWN_FIELDS_IN_PARALLEL if parallel else _OWN_FIELDS
     taken = {_TRAJECTORY} & signature.fields.keys()
-    taken |= {*_OWN_FIELDS, "max_iters"} & signature.input_fields.keys()
+    taken |= {*own, "max_iters"} & signature.input_fields.keys()
     if taken:
         raise SignatureError(
             f"ReAct needs the names {sorted(taken)} of {signature.signature!r} for itself.",
@@ -195,8 +208,14 @@ def _check_names(signature: type[Signature]) -> None:
         )
 
 
-def _as_tool(tool: Callable[..., Any] | Tool) -> Tool:
-    return tool if isinstance(tool, Tool) else Tool(tool)
+def _noted(number: int, thought: Any, call: ToolCall, observation: Any) -> Trajectory:
+    name, arguments = call
+    return {
+        f"thought_{number}": thought,
+        f"tool_name_{number}": name,
+        f"tool_args_{number}": arguments,
+        f"observation_{number}": observation,
+    }
 
 
 def _finish_tool(signature: type[Signature]) -> Tool:
@@ -215,8 +234,7 @@ def _finish_tool(signature: type[Signature]) -> Tool:
 
 def _choice_signature(signature: type[Signature], tools: dict[str, Tool]) -> type[Signature]:
     """Make the signature that asks for the next tool call."""
-    inputs = ", ".join(f"`{name}`" for name in signature.input_fields)
-    outputs = ", ".join(f"`{name}`" for name in signature.output_fields)
+    inputs, outputs = _named(signature)
     listed = [f"({number}) {tool}" for number, tool in enumerate(tools.values(), start=1)]
     instructions = [
         *([signature.instructions] if signature.instructions else []),
@@ -241,13 +259,32 @@ def _choice_signature(signature: type[Signature], tools: dict[str, Tool]) -> typ
     )
 
 
+def _calls_signature(signature: type[Signature]) -> type[Signature]:
+    """Make the signature that asks for all tool calls of the next turn."""
+    inputs, outputs = _named(signature)
+    instructions = [
+        *([signature.instructions] if signature.instructions else []),
+        f"You work towards {outputs} from {inputs}, by tool calls.",
+        "`trajectory` holds your calls so far, with what they returned.",
+        "Call all tools at once that do not need each other's results.",
+        f"When you know all that {outputs} needs, call `{_FINISH}`.",
+    ]
+    return (
+        Signature(dict(signature.input_fields), "\n".join(instructions))
+        .append(_TRAJECTORY, InputField(), type_=str)
+        .append("tools", InputField(), type_=list[Tool])
+        .append("next_thought", OutputField(), type_=str)
+        .append("tool_calls", OutputField(), type_=ToolCalls)
+    )
+
+
+def _named(signature: type[Signature]) -> tuple[str, str]:
+    """Return the names of the input and of the output fields, for a sentence."""
+    inputs = ", ".join(f"`{name}`" for name in signature.input_fields)
+    outputs = ", ".join(f"`{name}`" for name in signature.output_fields)
+    return inputs, outputs
+
+
 def _answer_signature(signature: type[Signature]) -> type[Signature]:
     fields = {**signature.input_fields, **signature.output_fields}
     return Signature(fields, signature.instructions).append(_TRAJECTORY, InputField(), type_=str)
-
-
-def _short_traceback(error: BaseException) -> str:
-    text = "".join(traceback.format_exception(error, limit=-_TRACEBACK_FRAMES)).strip()
-    if len(text) <= _ERROR_CHARS:
-        return text
-    return f"{text[: _ERROR_CHARS // 2]}\n[...]\n{text[-_ERROR_CHARS // 2 :]}"

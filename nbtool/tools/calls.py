@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.json_schema import SkipJsonSchema  # noqa: TC002 - pydantic reads annotations
 
 from nbtool import mending
-from nbtool.errors import MISUSE, ToolExecutionError, ToolNotFoundError
+from nbtool.runtime.door import run
+from nbtool.runtime.together import at_once
 from nbtool.signatures.types import Type
-from nbtool.tools.tool import Tool
+from nbtool.tools.executing import Known, told_as_execution_error
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-    from types import FrameType
+    from collections.abc import Awaitable, Sequence
 
-    Functions: TypeAlias = Mapping[str, Callable[..., Any]] | Iterable[Tool | Callable[..., Any]]
+    from nbtool.tools.executing import Functions
+    from nbtool.tools.tool import Tool
 
 
 def _without_description(schema: dict[str, Any]) -> None:
@@ -40,11 +40,14 @@ class ToolCalls(Type):
 
     Example:
         >>> calls = ToolCalls.from_dict_list([{"name": "double", "args": {"x": 4}}])
-        >>> [call.execute({"double": lambda x: 2 * x}) for call in calls.tool_calls]
-        [8]
+        >>> calls.tool_calls[0].execute({"double": lambda x: 2 * x})
+        8
+        >>> calls.execute({"double": lambda x: 2 * x}).tool_call_results[0].value
+        8
 
     Source:
-        Names, call shapes and the JSON form as DSPy's class of that name; ``aexecute`` is ours.
+        Names, call shapes and the JSON form as DSPy's class of that name. ``aexecute``, and both
+        for all the calls, are ours.
     """
 
     class ToolCall(Type):
@@ -79,17 +82,17 @@ class ToolCalls(Type):
                 ToolExecutionError: The tool raised, or the arguments do not fit.
             """
             __tracebackhide__ = True
-            tool = _tool_of(self.name, functions, inspect.currentframe())
-            with _told_as_execution_error(self.name):
+            tool = Known.of(functions, inspect.currentframe()).tool(self.name)
+            with told_as_execution_error(self.name):
                 return tool(**self.args)
 
         def aexecute(self, functions: Functions | None = None) -> Awaitable[Any]:
             """Call the tool, from asynchronous code; see `execute`."""
-            tool = _tool_of(self.name, functions, inspect.currentframe())
+            tool = Known.of(functions, inspect.currentframe()).tool(self.name)
             return self._executed(tool)
 
         async def _executed(self, tool: Tool) -> Any:
-            with _told_as_execution_error(self.name):
+            with told_as_execution_error(self.name):
                 return await tool.acall(**self.args)
 
         @model_validator(mode="before")
@@ -126,6 +129,38 @@ class ToolCalls(Type):
     def format(self) -> dict[str, Any]:
         """Show the calls as JSON, in the form in which the model writes them."""
         return {"tool_calls": [call.format() for call in self.tool_calls]}
+
+    def execute(self, functions: Functions | None = None) -> ToolCallResults:
+        """Call all the tools at once, from synchronous code anywhere; see `aexecute`."""
+        __tracebackhide__ = True
+        return run(self._executed(Known.of(functions, inspect.currentframe())))
+
+    def aexecute(self, functions: Functions | None = None) -> Awaitable[ToolCallResults]:
+        """Call all the tools at once, and wait for all of them.
+
+        An asynchronous tool runs on the loop, a plain one in a worker thread. Where the wait is
+        cancelled, so are the tools.
+
+        Args:
+            functions: As for `ToolCall.execute`.
+
+        Returns:
+            One result for each call, in the order of the calls. That a tool raised, or that there
+            is none of that name, is a result with ``is_error``; its value tells the model.
+
+        Raises:
+            NbtoolError: The program is mistaken: a `LoopError`, `ConfigurationError` or
+                `SignatureError` of a tool is raised, for no model can mend it.
+        """
+        return self._executed(Known.of(functions, inspect.currentframe()))
+
+    async def _executed(self, known: Known) -> ToolCallResults:
+        async def observed(call: ToolCalls.ToolCall) -> tuple[Any, bool]:
+            return await known.observed(call.name, call.args)
+
+        outcomes = await at_once(observed, self.tool_calls)
+        values, are_errors = [value for value, _ in outcomes], [failed for _, failed in outcomes]
+        return ToolCallResults.from_tool_calls_and_values(self, values, are_errors)
 
     @model_validator(mode="before")
     @classmethod
@@ -241,41 +276,3 @@ def _get(given: Any, name: str) -> Any:
     if isinstance(given, Mapping):
         return cast("Mapping[str, Any]", given).get(name)
     return getattr(given, name, None)
-
-
-def _tool_of(name: str, functions: Functions | None, frame: FrameType | None) -> Tool:
-    if functions is None:
-        caller = frame.f_back if frame is not None else None
-        known: Mapping[str, Any] = {**caller.f_globals, **caller.f_locals} if caller else {}
-    elif isinstance(functions, Mapping):
-        known = cast("Mapping[str, Any]", functions)
-    else:
-        tools = [each if isinstance(each, Tool) else Tool(each) for each in functions]
-        known = {tool.name: tool for tool in tools}
-    found = known.get(name)
-    if isinstance(found, Tool):
-        return found
-    if not callable(found):
-        hint = "Write `call.execute([tool, ...])`."
-        if functions is not None:
-            hint = f"There are {list(known)}."
-        raise ToolNotFoundError(
-            f"Tool function {name!r} not found. Please pass the tool functions to the `execute` "
-            "method.",
-            hint=hint,
-        )
-    return Tool(found, name=name)
-
-
-@contextlib.contextmanager
-def _told_as_execution_error(name: str) -> Generator[None]:
-    __tracebackhide__ = True
-    try:
-        yield
-    except MISUSE:
-        raise
-    except Exception as error:
-        raise ToolExecutionError(
-            f"Error executing tool {name!r}: {error}",
-            hint="What the tool raised stands above, as the cause.",
-        ) from error

@@ -228,6 +228,14 @@ async def test_model_without_function_calling_writes_calls(scripted, adapter, an
     assert ToolCalls.description() in lm.messages[0]["content"]
 
 
+@pytest.mark.parametrize("adapter", [ChatAdapter(), NATIVE], ids=["chat", "chat that could"])
+async def test_options_of_function_calling_are_not_sent_where_calls_are_written(scripted, adapter):
+    lm = scripted(AS_TEXT)
+    await ask(lm, adapter, tool_choice="required", parallel_tool_calls=True, seed=3)
+
+    assert lm.options == {"seed": 3}
+
+
 async def test_adapter_that_is_told_not_to_leaves_function_calling_alone(scripted):
     lm = scripted(AS_JSON, calls_functions=True, holds_schema=True)
     (fields,) = await ask(lm, JSONAdapter(use_native_function_calling=False))

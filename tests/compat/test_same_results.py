@@ -48,16 +48,24 @@ def written(fields):
 
 
 class Provider:
-    """Answer each program from its own table, by what stands in the last turn."""
+    """Answer each program from its own table, by what it was told since the last answer."""
 
     def __init__(self):
         self.tables = {name: answers_of(name) for name in PROGRAMS}
 
     def respond(self, request):
+        told = told_last(request)
         for part, fields in self.tables[request.body["model"]].items():
-            if part in request.prompt:
+            if part in told:
                 return written(fields)
-        return Failure(400, f"nothing is scripted for {request.prompt!r}")
+        return Failure(400, f"nothing is scripted for {told!r}")
+
+
+def told_last(request):
+    """Return what the user's turns say since the last answer, results of tools among them."""
+    roles = [turn["role"] for turn in request.messages]
+    last = max((at for at, role in enumerate(roles) if role != "user"), default=-1)
+    return "\n".join(str(turn["content"]) for turn in request.messages[last + 1 :])
 
 
 def run_with(library, python, fresh):

@@ -17,9 +17,11 @@ from nbtool.errors import (
     ToolExecutionError,
     ToolNotFoundError,
 )
+from nbtool.programs.module import Module
 from nbtool.signatures.types import Type
 from nbtool.tools.calls import ToolCallResults, ToolCalls, call_as_dict
 from nbtool.tools.tool import Tool
+from nbtool.views.watching import trace
 
 pytestmark = pytest.mark.api("ToolCalls")
 
@@ -245,6 +247,155 @@ def test_mistake_in_the_program_is_raised_as_it_is(error):
         Call(name="misuse", args={}).execute([misuse])
 
     assert caught.value is error
+
+
+# -- executing all of them -------------------------------------------------------------------------
+
+
+def calls_of(*named):
+    return ToolCalls(
+        tool_calls=[Call(id=f"c{n}", name=f, args=a) for n, (f, a) in enumerate(named)]
+    )
+
+
+def by_execute(calls, functions=None):
+    return calls.execute(functions)
+
+
+def by_aexecute(calls, functions=None):
+    return asyncio.run(calls.aexecute(functions))
+
+
+def by_execute_in_a_loop(calls, functions=None):
+    async def inside():
+        return calls.execute(functions)
+
+    return asyncio.run(inside())
+
+
+FORMS_OF_CALL = pytest.mark.parametrize("run", [by_execute, by_aexecute, by_execute_in_a_loop])
+
+
+@FORMS_OF_CALL
+def test_results_come_in_the_order_of_the_calls(run):
+    async def slow(turns: int) -> int:
+        await asyncio.sleep(turns / 100)
+        return turns
+
+    results = run(calls_of(("slow", {"turns": 3}), ("double", {"x": 4})), [slow, double])
+
+    assert isinstance(results, ToolCallResults)
+    assert [(r.call_id, r.name, r.value, r.is_error) for r in results.tool_call_results] == [
+        ("c0", "slow", 3, False),
+        ("c1", "double", 8, False),
+    ]
+
+
+@FORMS_OF_CALL
+def test_failure_of_one_call_is_its_result_and_the_others_have_theirs(run):
+    calls = calls_of(("fail", {}), ("double", {"x": 4}), ("double", {"y": 1}), ("lost", {}))
+    results = run(calls, [fail, double]).tool_call_results
+
+    assert [result.is_error for result in results] == [True, False, True, True]
+    assert results[0].value.startswith("Execution error in fail: \nTraceback")
+    assert "LookupError: lost" in results[0].value
+    assert "Arg y is not in the tool's args" in results[2].value
+    assert results[3].value == "There is no tool 'lost'; there are ['fail', 'double']."
+
+
+@FORMS_OF_CALL
+def test_plain_tools_run_at_the_same_time(run):
+    together = threading.Barrier(3, timeout=20)
+    results = run(calls_of(*[("wait", {})] * 3), [together.wait])
+
+    assert sorted(result.value for result in results.tool_call_results) == [0, 1, 2]
+
+
+@FORMS_OF_CALL
+def test_asynchronous_tools_run_at_the_same_time(run):
+    second_is_here = asyncio.Event()
+
+    async def first() -> str:
+        return await asyncio.wait_for(second_is_here.wait(), 20)
+
+    async def second() -> None:
+        second_is_here.set()
+
+    results = run(calls_of(("first", {}), ("second", {})), [first, second])
+
+    assert [result.value for result in results.tool_call_results] == [True, None]
+
+
+async def test_cancelling_ends_all_tools():
+    ended, begun = [], asyncio.Event()
+
+    async def wait_for_ever(n: int) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(n)
+
+    calls = calls_of(("wait_for_ever", {"n": 0}), ("wait_for_ever", {"n": 1}))
+    task = asyncio.create_task(calls.aexecute([wait_for_ever]))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert sorted(ended) == [0, 1]
+
+
+@FORMS_OF_CALL
+def test_mistake_in_the_program_ends_all_calls(run):
+    ended = []
+
+    async def wait_for_ever():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    async def misuse():
+        raise LMNotConfiguredError("no LM")
+
+    with pytest.raises(LMNotConfiguredError):
+        run(calls_of(("wait_for_ever", {}), ("misuse", {})), [wait_for_ever, misuse])
+    assert ended == [True]
+
+
+async def test_tools_of_all_calls_are_looked_up_where_they_are_executed():
+    def local(x: int) -> int:
+        return x + 1
+
+    calls = calls_of(("local", {"x": 1}), ("double", {"x": 1}), ("calls", {}), ("len", {}))
+    called = calls.execute()
+    awaited = await calls.aexecute()
+
+    assert called == awaited
+    assert [result.value for result in called.tool_call_results] == [
+        local(1),
+        2,
+        "There is no tool 'calls'.",
+        "There is no tool 'len'.",
+    ]
+
+
+def test_no_calls_have_no_results():
+    assert ToolCalls(tool_calls=[]).execute([]).tool_call_results == []
+
+
+def test_each_call_is_a_step_of_the_trace_below_the_one_that_makes_it():
+    class Program(Module):
+        async def aforward(self):
+            return await calls_of(("double", {"x": 1}), ("fail", {})).aexecute([double, fail])
+
+    with trace() as recorded:
+        Program()()
+
+    (root,) = recorded.roots
+    steps = [(step.kind, step.name, step.status) for step in recorded.children(root)]
+    assert sorted(steps) == [("tool", "double", "ok"), ("tool", "fail", "error")]
 
 
 # -- results -------------------------------------------------------------------------------------
