@@ -75,7 +75,7 @@ class Run:
         if instrument not in self.instruments:
             self.instruments = (*self.instruments, instrument)
             self.wants_tokens = self.wants_tokens or getattr(instrument, "wants_tokens", False)
-            if hasattr(instrument, "arrived"):
+            if callable(getattr(instrument, "arrived", None)):
                 self.listeners = (*self.listeners, cast("Listener", instrument))
 
     def detach(self, instrument: object) -> None:

@@ -52,7 +52,7 @@ WAYS = {
 
 @pytest.fixture
 def slow():
-    with ScriptedServer(default=Answer(TEXT, chunk_delay_s=0.03)) as server:
+    with ScriptedServer(default=Answer(TEXT, chunk_delay_s=0.02)) as server:
         yield server
 
 
