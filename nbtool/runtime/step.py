@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from nbtool.runtime.call import Call, call_of
 from nbtool.runtime.door import run
@@ -67,7 +67,13 @@ class Step:
         if self.runs_inline:
             fn, inputs = bound(self.forward, args, kwargs)
             return traced_inline(self.span_kind, self.span_name, fn, inputs, subject=self)
-        return run(self.acall(*args, **kwargs))
+        call = cast("object", self.acall(*args, **kwargs))  # a user's own may be any coroutine
+        try:
+            return run(cast("Any", call))
+        except KeyboardInterrupt:  # it may strike before anybody waits, and a cell starts calls
+            if isinstance(call, Call):
+                call.cancel()
+            raise
 
     @marked_as_coroutine_function
     def acall(self, *args: Any, **kwargs: Any) -> Call[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from nbtool.testing.answers import Answer
@@ -20,12 +22,6 @@ log.clear()
 WORDS = "one two three four five six"
 TEXT = f"[[ ## answer ## ]]\n{WORDS}\n\n[[ ## completed ## ]]"
 
-LEFT = """
-for _ in range(50):  # whoever cleans up may take a moment
-    if not left_over(): break
-    await asyncio.sleep(0.05)
-left_over()
-"""
 MADE = "call = qa.acall(question='?', lm=lm)\n"
 WAYS = {
     "async for": "async for piece in qa.acall(question='?', lm=lm).stream(): show(piece)",
@@ -63,6 +59,16 @@ def page(notebook, slow):
     return notebook
 
 
+def left_over(page):
+    """Say what is left in the kernel; whoever cleans up may take a moment."""
+    for _ in range(50):
+        left = page.run("left_over()").result_text
+        if left == "set()":
+            break
+        time.sleep(0.05)
+    return left
+
+
 @pytest.mark.parametrize("code", WAYS.values(), ids=WAYS)
 def test_a_cell_prints_text_as_it_arrives(page, code):
     cell = page.outputs_of(page.submit(code))
@@ -72,7 +78,7 @@ def test_a_cell_prints_text_as_it_arrives(page, code):
 
     assert not had_ended
     assert cell.stdout.replace("|", "") == WORDS
-    assert page.run(LEFT).result_text == "set()"
+    assert left_over(page) == "set()"
 
 
 def test_a_call_of_an_earlier_cell_is_streamed_from_where_it_is(page):
@@ -91,7 +97,7 @@ def test_an_interrupt_ends_the_stream_and_its_request(page, slow, way):
 
     assert cell.error_name in {"KeyboardInterrupt", "Interrupted", "InterruptedWait"}
     page.wait_until(lambda: slow.aborted == 1, timeout_s=5)
-    assert page.run(LEFT).result_text == "set()"
+    assert left_over(page) == "set()"
 
 
 @pytest.mark.parametrize("way", ["async for", "for", "streamify", "streamify for"])
@@ -100,4 +106,4 @@ def test_break_ends_the_request(page, slow, way):
 
     assert cell.status == "ok", cell.traceback
     page.wait_until(lambda: slow.aborted == 1, timeout_s=5)
-    assert page.run(LEFT).result_text == "set()"
+    assert left_over(page) == "set()"
