@@ -292,3 +292,45 @@ async def test_a_provider_that_hangs_ends_with_the_reader(connect):
 
 def test_a_piece_prints_as_its_text():
     assert f"{nbtool.streaming.StreamResponse('self', 'answer', 'Par')}" == "Par"
+
+
+async def test_usage_and_history_are_those_of_the_call_as_without_a_stream(connect, chat):
+    program = nbtool.Predict("question -> answer")
+    async with ScriptedServer(default=Answer(chat(answer="a b"))) as server:
+        with nbtool.context(lm=connect(server), track_usage=True):
+            plain = await program.acall(question="?")
+            call = program.acall(question="?")
+            await pieces_of(call)
+    usage, expected = (await call).get_lm_usage(), plain.get_lm_usage()
+    # litellm adds details to what a stream has used.
+    assert {**usage["openai/test"], **expected["openai/test"]} == usage["openai/test"]
+    assert [entry["outputs"] for entry in program.history] == [[chat(answer="a b")]] * 2
+
+
+async def test_a_predictor_inside_of_a_tool_streams_too(connect, chat):
+    inner = nbtool.Predict("question -> detail")
+
+    async def look_up(name: str) -> str:
+        return (await inner.acall(question=name)).detail
+
+    turns = [
+        chat(next_thought="t", next_tool_name="look_up", next_tool_args='{"name": "x"}'),
+        chat(detail="found it"),
+        chat(next_thought="t", next_tool_name="finish", next_tool_args="{}"),
+        chat(reasoning="r", answer="x"),
+    ]
+    async with ScriptedServer(map(Answer, turns)) as server:
+        with nbtool.context(lm=connect(server)):
+            agent = nbtool.ReAct("question -> answer", tools=[look_up])
+            pieces = await pieces_of(agent.acall(question="?"), "detail", "extract.predict.answer")
+    assert told(pieces) == {"Predict.detail": "found it", "extract.predict.answer": "x"}
+
+
+async def test_a_call_that_has_ended_gives_no_pieces_but_its_error(connect):
+    async with ScriptedServer([Failure(500)]) as server:
+        with nbtool.context(lm=connect(server)):
+            call = nbtool.Predict("question -> answer").acall(question="?")
+            with pytest.raises(LMServerError):
+                await call
+    with pytest.raises(LMServerError):
+        await pieces_of(call)
