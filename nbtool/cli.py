@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from nbtool.tracing.record import SpanRecord
 
 app = typer.Typer(
     help="nbtool: async LM programs in notebooks and scripts, with every step visible.",
@@ -34,22 +41,81 @@ def demo(
     sys.exit(demo.run_all(model, show_source=source))
 
 
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def run(
+    path: Annotated[str, typer.Argument(help="A .py file, or an .ipynb notebook.")],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="What the program finds in sys.argv.")
+    ] = None,
+    tree: Annotated[bool, typer.Option(help="Draw the calls while they run.")] = True,
+    save: Annotated[str | None, typer.Option(help="Write the trace into this file.")] = None,
+) -> None:
+    """Run a script, also with await outside of functions, or a notebook."""
+    from nbtool import execution
+
+    with _told_errors():
+        sys.exit(execution.run_file(path, arguments or [], shows=tree, save=save))
+
+
+@app.command()
+def trace(
+    path: Annotated[str, typer.Argument(help="A trace that `Trace.save` wrote.")],
+    diff: Annotated[str | None, typer.Option(help="Show what differs in this other trace.")] = None,
+    html: Annotated[str | None, typer.Option(help="Write it as a page into this file.")] = None,
+    chrome: Annotated[
+        str | None, typer.Option(help="Write it for Chrome's trace viewer into this file.")
+    ] = None,
+) -> None:
+    """Show a saved trace as a tree, or write it in another form."""
+    from nbtool.tracing.chrome import write_chrome
+    from nbtool.tracing.tree import Trace
+    from nbtool.views import html as page
+
+    with _told_errors():
+        saved = Trace.load(path)
+        if html is not None:
+            Path(html).write_text(page.whole(saved.spans, title=Path(path).name), encoding="utf-8")
+        if chrome is not None:
+            write_chrome(saved.spans, chrome)
+        if diff is not None:
+            difference = saved.diff(Trace.load(diff))
+            typer.echo(str(difference))
+            sys.exit(1 if difference else 0)
+    if html is None and chrome is None:
+        _draw(saved.spans)
+
+
 @app.command()
 def show(path: Annotated[str, typer.Argument(help="A trace that `Trace.save` wrote.")]) -> None:
-    """Show a saved trace as a tree."""
+    """Show a saved trace as a tree; the same as `nbtool trace`."""
+    from nbtool.tracing.tree import Trace
+
+    with _told_errors():
+        saved = Trace.load(path)
+    _draw(saved.spans)
+
+
+def _draw(spans: list[SpanRecord]) -> None:
     from rich.console import Console
 
-    from nbtool.errors import RecordingError
-    from nbtool.tracing import export
     from nbtool.views import text
 
-    console = Console()
+    now_s = max((span.end_s or span.start_s for span in spans), default=0.0)
+    Console().print(text.tree(spans, now_s=now_s))
+
+
+@contextlib.contextmanager
+def _told_errors() -> Generator[None]:
+    """Print errors of ours without a traceback: they say what to do."""
+    from nbtool.errors import NbtoolError
+
     try:
-        spans = export.read_jsonl(path)
-    except (RecordingError, OSError) as error:
+        yield
+    except (NbtoolError, OSError) as error:
+        from rich.console import Console
+
         Console(stderr=True).print(str(error), style="red", markup=False)
         sys.exit(1)
-    console.print(text.tree(spans, now_s=max((s.end_s or s.start_s for s in spans), default=0.0)))
 
 
 @app.command()

@@ -61,6 +61,22 @@ def static(
     return "".join([*parts, "</div>"])
 
 
+def whole(spans: Sequence[SpanRecord], *, title: str) -> str:
+    """Draw records as a page of its own, with all that is kept of their values.
+
+    Args:
+        spans: Records in the order of opening.
+        title: What the page is called.
+    """
+    now_s = max((span.end_s or span.start_s for span in spans), default=0.0)
+    drawn = static(spans, saved="full", now_s=now_s)
+    head = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
+        '<meta name="color-scheme" content="light dark"><body>'
+    )
+    return f"{head}{drawn}</body></html>\n"
+
+
 def copy(spans: Sequence[SpanRecord], *, saved: Saved = "summary") -> str:
     """Draw records folded up, for the output beside a live view.
 
