@@ -84,6 +84,7 @@ if TYPE_CHECKING:
         unload_ipython_extension,
     )
     from nbtool.notebook.nest import enable_nest_asyncio
+    from nbtool.notebook.overview import status
     from nbtool.programs.best_of_n import BestOfN
     from nbtool.programs.bridges import asyncify, syncify
     from nbtool.programs.chain_of_thought import ChainOfThought
@@ -239,6 +240,7 @@ __all__ = [
     "sessions",
     "settings",
     "show",
+    "status",
     "stop",
     "streamify",
     "syncify",
@@ -282,6 +284,7 @@ _HOMES = {  # names by the module that has them
     "nbtool.lm.retry": "is_retryable_lm_error",
     "nbtool.notebook.kernel": "load_ipython_extension restore unload_ipython_extension",
     "nbtool.notebook.nest": "enable_nest_asyncio",
+    "nbtool.notebook.overview": "status",
     "nbtool.programs.best_of_n": "BestOfN",
     "nbtool.programs.bridges": "asyncify syncify",
     "nbtool.programs.chain_of_thought": "ChainOfThought",

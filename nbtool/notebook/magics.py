@@ -1,6 +1,6 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # IPython's shell has no types.
-"""Magics: ``%%trace`` and ``%%debug_chain``.
+"""Magics: ``%nbtool``, ``%%trace`` and ``%%debug_chain``.
 
 Each has a function that does the same, for notebooks without magics.
 """
@@ -11,12 +11,30 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
+from nbtool.configuration import settings
 from nbtool.debugging.attaching import debug_calls
+from nbtool.errors import InputError
+from nbtool.notebook.overview import status
 from nbtool.runtime.door import run
-from nbtool.views.watching import trace
+from nbtool.runtime.inflight import stop
+from nbtool.runtime.surroundings import environment
+from nbtool.views.watching import last_trace, trace
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
+
+
+_OVERVIEWS: dict[str, Callable[[], Any]] = {
+    "status": status,
+    "doctor": environment,
+    "trace": last_trace,
+    "settings": lambda: settings,
+    "stop": stop,
+}
+
+
+def _completions(_shell: Any, event: Any) -> list[str]:
+    return [name for name in _OVERVIEWS if name.startswith(event.symbol)]
 
 
 def install(shell: Any) -> None:
@@ -38,12 +56,29 @@ def install(shell: Any) -> None:
         with debug_calls(*line.replace(",", " ").split()):
             return _result_of(shell, cell)
 
+    def overview(line: str) -> Any:
+        """Show what nbtool is set to and does.
+
+        ``%nbtool doctor`` shows what this place is and what would not work here, ``%nbtool
+        trace`` the latest trace, ``%nbtool settings`` all settings, ``%nbtool stop`` ends all
+        calls. `nbtool.status`, `environment`, `last_trace`, `settings` and `stop` do the same.
+        """
+        chosen = line.strip() or "status"
+        if chosen not in _OVERVIEWS:
+            raise InputError(
+                f"%nbtool {chosen} is unknown.", hint=f"There are: {', '.join(_OVERVIEWS)}."
+            )
+        return _OVERVIEWS[chosen]()
+
+    shell.register_magic_function(overview, "line", "nbtool")
+    shell.set_hook("complete_command", _completions, str_key="%nbtool")
     shell.register_magic_function(trace_cell, "cell", "trace")
     shell.register_magic_function(debug_cell, "cell", "debug_chain")
 
 
 def uninstall(shell: Any) -> None:
     """Undo `install`."""
+    shell.magics_manager.magics["line"].pop("nbtool", None)
     for name in ("trace", "debug_chain"):
         shell.magics_manager.magics["cell"].pop(name, None)
 
