@@ -181,11 +181,15 @@ def _wait_parked(
 ) -> T:
     """Park this stack until the awaitable is done, while the loop below goes on."""
     __tracebackhide__ = True
-    task = loop.create_task(guarded(awaitable, timeout_s))
     struck: BaseException | None = None
-    waiter = _DoorWaiter(task) if cells.in_kernel() else None
-    release = waiter.settle if waiter is not None else None
-    with interrupt.Wait(loop, task.cancel, release=release) as wait:
+    # The wait begins before the task: an interrupt between the two would leave the task behind.
+    with interrupt.Wait(loop, _nothing) as wait:
+        task = loop.create_task(guarded(awaitable, timeout_s))
+        waiter = _DoorWaiter(task) if cells.in_kernel() else None
+        wait.release = waiter.settle if waiter is not None else None
+        wait.cancel = task.cancel
+        if wait.hits:
+            task.cancel()
         try:
             parked.park_until(loop, waiter or task, frame)
         except (KeyboardInterrupt, SystemExit) as error:  # raised by some handle of the loop
@@ -207,6 +211,9 @@ def _wait_parked(
     if outcome.error is not None:
         outcome.error = interrupt.as_task_may_raise(outcome.error)
     return outcome.unwrap()
+
+
+def _nothing() -> None: ...
 
 
 class _DoorWaiter(Waiter):

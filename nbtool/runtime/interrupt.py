@@ -16,12 +16,14 @@ stops blocking code and wakes the loop.
 
 from __future__ import annotations
 
+import _weakrefset
 import asyncio
 import contextlib
 import importlib
 import inspect
 import signal
 import threading
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -39,6 +41,7 @@ _signal: Any = importlib.import_module("_signal")
 _OURS = (str(Path(__file__).parent.parent), str(Path(asyncio.__file__).parent))
 _STDLIB = str(Path(contextlib.__file__).parent)
 _SIGINT = int(signal.SIGINT)
+_SWALLOWING = (str(Path(weakref.__file__)), str(Path(_weakrefset.__file__)))
 _BOUNDARIES = {traced.__code__, guarded.__code__}
 
 
@@ -280,14 +283,21 @@ def is_in_chain(frame: FrameType | None) -> bool:
         inner = inner.f_back
     if inner is None or inner.f_code.co_filename.startswith(_OURS):
         return False
-    while inner is not None:
-        below = inner.f_back
+    while frame is not None:
+        if _swallows(frame):
+            return False
+        below = frame.f_back
         # `traced_inline` raises it again, which only what lies below may take up.
         is_inline = below is not None and below.f_code is traced_inline.__code__
-        if inner.f_code in _BOUNDARIES and not is_inline:
+        if frame.f_code in _BOUNDARIES and not is_inline:
             return True
-        inner = below
+        frame = below
     return False
+
+
+def _swallows(frame: FrameType) -> bool:
+    """Tell whether Python drops what is raised here, as in finalizers."""
+    return frame.f_code.co_name == "__del__" or frame.f_code.co_filename in _SWALLOWING
 
 
 def _is_stdlib(file: str) -> bool:

@@ -48,6 +48,7 @@ class Mailbox(Generic[T]):
         self._dropped = 0
         self._waiter: Waiter | None = None
         self._is_closed = False
+        self._is_cancelled = False
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -94,17 +95,24 @@ class Mailbox(Generic[T]):
             waiter.settle()
 
     def cancel(self) -> None:
-        """Cancel the wait of the reader, on its own thread."""
-        with self._lock:
-            waiter = self._waiter
+        """Cancel the reader's wait, or else its next one; on its own thread, also by a signal."""
+        self._is_cancelled = True  # no lock: a signal strikes the reader while it holds it
+        waiter = self._waiter
         if waiter is not None:
             waiter.cancel()
+
+    def uncancel(self) -> None:
+        """Forget a `cancel` that has met no wait."""
+        self._is_cancelled = False
 
     async def take(self, end: Any = None) -> T | Any:
         """Wait for the next entry, and take it; for one reader at a time, on any loop.
 
         Args:
             end: What is returned when nothing more will come.
+
+        Raises:
+            CancelledError: By `cancel`, once.
         """
         while True:
             with self._lock:
@@ -113,7 +121,13 @@ class Mailbox(Generic[T]):
                 if self._is_closed:
                     return end
                 waiter = self._waiter = Waiter(asyncio.get_running_loop(), None)
-            await waiter
+            try:
+                if not self._is_cancelled:
+                    await waiter
+            finally:
+                was_cancelled, self._is_cancelled = self._is_cancelled, False
+            if was_cancelled:
+                raise asyncio.CancelledError
 
     def _taken(self) -> T:
         entry = self._waiting.popleft()

@@ -14,7 +14,7 @@ from nbtool.runtime.pieces import Pieces, StreamResponse, Told
 from nbtool.tracing.boundary import current_span
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
     from contextvars import Context
 
     from nbtool.runtime.call import Call
@@ -80,10 +80,14 @@ class Following(Generic[T]):
         __tracebackhide__ = True  # IPython and pytest leave such frames out
         with interrupt.Wait(loop, self._mailbox.cancel) as wait:
             try:
-                return await self._mailbox.take(_END)
+                item = await self._mailbox.take(_END)
             except asyncio.CancelledError:
                 if not wait.hits:
                     raise
+            else:
+                if not wait.hits:
+                    return item
+        self._mailbox.uncancel()
         raise interrupt.InterruptedWait(f"{self._call.name} was told to stop.")
 
     def _let_go(self) -> None:
@@ -160,9 +164,9 @@ class Stream(Generic[T]):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> StreamResponse:
+    def __anext__(self) -> Awaitable[StreamResponse]:
         """Wait for the next piece; the call starts with the first."""
-        return await anext(self._items)
+        return anext(self._items)
 
     async def aclose(self) -> None:
         """Stop reading; the call ends too, if nobody else waits for it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import threading
 
 import pytest
@@ -76,3 +77,33 @@ async def test_a_reader_that_is_cancelled_loses_nothing(times):
         await asyncio.wait([reading])
     mailbox.put("a")
     assert await mailbox.take() == "a"
+
+
+async def test_a_wait_is_cancelled_once_also_before_it_has_begun():
+    mailbox = Mailbox("".join)
+    asyncio.get_running_loop().call_soon(mailbox.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await mailbox.take()
+    mailbox.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await mailbox.take()
+    asyncio.get_running_loop().call_soon(mailbox.put, "a")
+    assert await mailbox.take() == "a"
+
+
+@pytest.mark.timeout(5)
+async def test_a_signal_that_strikes_the_reader_at_work_cancels_its_next_wait():
+    def join(texts):
+        signal.raise_signal(signal.SIGUSR1)
+        return "".join(texts)
+
+    mailbox = Mailbox(join)
+    before = signal.signal(signal.SIGUSR1, lambda *_: mailbox.cancel())
+    try:
+        for text in "ab":
+            mailbox.put(text, key=1)
+        assert await mailbox.take() == "ab"
+        with pytest.raises(asyncio.CancelledError):
+            await mailbox.take()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
