@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ValidationError
 
-from nbtool.adapters import native, reading, turns
+from nbtool.adapters import demo_memory, native, turns
 from nbtool.adapters.content import Content, joined, message_content, section
+from nbtool.adapters.reading import Reading, readings_of
 from nbtool.adapters.values import as_text
 from nbtool.adapters.wording import field_descriptions
 from nbtool.errors import AdapterParseError
@@ -53,6 +54,10 @@ class Adapter:
     use_native_function_calling: bool = False
     native_response_types: Sequence[type[Type]] | None = None
     parallel_tool_calls: bool | None = None
+
+    # Stands in the body of each class whose turns of demos depend on the demos' values alone; it
+    # is not inherited, for a user's subclass may show them as it likes.
+    _shows_demos_alike: ClassVar[bool]
 
     def __init__(
         self,
@@ -150,7 +155,7 @@ class Adapter:
         messages: list[Message] = []
         if system := self.format_system_message(asked):
             messages.append({"role": "system", "content": system})
-        messages += self._shown_demos(signature, demos, inputs)
+        messages += self._demos_as_sent(signature, list(demos), inputs)
         given = dict(inputs)
         if remembered is not None:
             messages += self.format_conversation_history(asked, remembered, given)
@@ -158,6 +163,16 @@ class Adapter:
         content = self.format_user_message_content(asked, given, main_request=True)
         messages.append({"role": "user", "content": content})
         return [_as_sent(message) for message in messages]
+
+    def _demos_as_sent(
+        self, signature: type[Signature], demos: list[Mapping[str, Any]], inputs: Fields
+    ) -> list[Message]:
+        def write() -> list[Message]:
+            return [_as_sent(turn) for turn in self._shown_demos(signature, demos, inputs)]
+
+        if not demos or "_shows_demos_alike" not in vars(type(self)):
+            return write()
+        return demo_memory.remembered(type(self), signature, demos, write)
 
     def _shown_demos(
         self,
@@ -284,7 +299,7 @@ class Adapter:
         signature: type[Signature],
         raw: Mapping[str, Any],
         completion: str,
-        read: Callable[[Any, Any, tuple[Any, ...]], Any] = reading.parse,
+        read: Callable[[Reading, Any], Any] = Reading.parse,
     ) -> Fields:
         """Turn raw field values into typed ones, in the signature's order.
 
@@ -292,13 +307,14 @@ class Adapter:
             signature: What was asked. A field that has a default, or may be None, may be missing.
             raw: Text or JSON-like values by field name; other names are ignored.
             completion: The whole answer, for the error.
-            read: Makes a value of what was given, its type and its limits.
+            read: Makes a value of what was given.
 
         Raises:
             AdapterParseError: A field is missing or is not of its type.
         """
         fields: Fields = {}
         defaults = native.defaults_of(signature)
+        readings = readings_of(signature)
         for name, field in signature.output_fields.items():
             if name not in raw and name in defaults:
                 fields[name] = defaults[name]
@@ -306,7 +322,7 @@ class Adapter:
             if name not in raw:
                 raise self.unreadable(signature, completion, f"lacks the field {name!r}", fields)
             try:
-                fields[name] = read(raw[name], field.annotation, tuple(field.metadata))
+                fields[name] = read(readings[name], raw[name])
             except ValueError as error:
                 expected = type_text(field.annotation)
                 found = f"has {raw[name]!r:.{_SHOWN_CHARS}} in the field {name!r}"

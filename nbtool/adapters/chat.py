@@ -47,6 +47,7 @@ class ChatAdapter(Adapter):
     """
 
     use_json_adapter_fallback: bool = True
+    _shows_demos_alike = True
 
     def __init__(
         self,

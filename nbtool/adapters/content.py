@@ -7,7 +7,7 @@ in front, so that nothing in a value can pass for a field; reading an answer tak
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
 from nbtool.mending import sound
 
@@ -18,6 +18,7 @@ Part: TypeAlias = "dict[str, Any]"
 
 END_NAME = "completed"
 MARKER = re.compile(r"^[ \t]*\[\[ ## ([^\s\]]+) ## \]\][ \t]*([^\r]*)")
+_OPENING = "[[ ## "
 _MARKER_LINE = re.compile(r"(?m)^([ \t]*)(\\*\[\[ ## ([^\s\]]+) ## \]\])")
 _ESCAPED_LINE = re.compile(r"(?m)^([ \t]*)\\(\\*\[\[ ## [^\s\]]+ ## \]\])")
 
@@ -45,9 +46,18 @@ class Content(str):  # noqa: SLOT000 - a str cannot have slots with values
         """Join texts, contents and parts."""
         flat: list[str | Part] = []
         for piece in pieces:
-            flat += piece.pieces if isinstance(piece, Content) else [piece]
-        self = super().__new__(cls, "".join(map(_named, flat)))
-        self.pieces = tuple(flat)
+            if isinstance(piece, Content):
+                flat += piece.pieces
+            else:
+                flat.append(piece)
+        try:
+            text = "".join(cast("list[str]", flat))
+        except TypeError:  # a part is in it
+            self = super().__new__(cls, "".join(map(_named, flat)))
+            self.pieces = tuple(flat)
+        else:
+            self = super().__new__(cls, text)
+            self.pieces = (text,)
         return self
 
 
@@ -74,8 +84,10 @@ def message_content(text: str) -> str | list[Part]:
     Args:
         text: A text or a `Content`.
     """
-    if not isinstance(text, Content) or all(isinstance(piece, str) for piece in text.pieces):
+    if not isinstance(text, Content):
         return str(text)
+    if all(isinstance(piece, str) for piece in text.pieces):
+        return "".join(cast("tuple[str, ...]", text.pieces))
     parts: list[Part] = []
     for piece in text.pieces:
         if not isinstance(piece, str):
@@ -105,6 +117,8 @@ def escaped(text: str, names: Collection[str] | None = None) -> Content:
         text: A value's text.
         names: Fields whose markers are meant; by default any marker is.
     """
+    if _OPENING not in text:
+        return Content(sound(text))
 
     def with_backslash(found: re.Match[str]) -> str:
         if names is not None and found[3] not in names:
@@ -120,4 +134,4 @@ def unescaped(text: str) -> str:
     Args:
         text: A field's text in an answer.
     """
-    return _ESCAPED_LINE.sub(r"\1\2", text)
+    return _ESCAPED_LINE.sub(r"\1\2", text) if _OPENING in text else text

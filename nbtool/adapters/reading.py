@@ -25,6 +25,76 @@ _DECORATION = " \t\r\n\"'`*"
 _STARTS_OF_JSON = '{["-0123456789tfn'
 
 
+class Reading:
+    """Know how values of one type are read; what follows from the type is worked out once.
+
+    Args:
+        annotation: The type.
+        limits: The field's constraints, as pydantic keeps them in ``metadata``.
+
+    Raises:
+        SignatureError: No value can be read as that type.
+    """
+
+    def __init__(self, annotation: Any, limits: tuple[Any, ...] = ()) -> None:
+        self.annotation = annotation
+        self._is_text = annotation is str
+        self._adapter = _adapter(annotation, limits) if limits or not self._is_text else None
+        self._accepts_text = _accepts_text(annotation)
+        self._allows_none = allows_none(annotation)
+        self._is_scalar = _is_scalar(annotation)
+        self._has_structure = _has_structure(annotation)
+        self._choices = _choices(annotation)
+
+    def parse(self, given: Any) -> Any:
+        """Do as the function of that name."""
+        if self._is_text:
+            text = given if isinstance(given, str) else as_text(given)
+            return self._adapter.validate_python(text) if self._adapter is not None else text
+        adapter = cast("pydantic.TypeAdapter[Any]", self._adapter)
+        if self._accepts_text and isinstance(given, str):
+            found, value = _as_json_value(given, adapter)
+            return value if found else adapter.validate_python(self._text_or_none(given))
+        first: ValueError | None = None
+        for candidate in self._candidates(given):
+            try:
+                return adapter.validate_python(candidate)
+            except pydantic.ValidationError as error:
+                first = first or error
+            except RecursionError:
+                first = first or ValueError("it is nested too deep")
+        raise first or ValueError(f"{given!r:.200} is no {type_text(self.annotation)}")
+
+    def parse_json(self, given: Any) -> Any:
+        """Do as the function of that name."""
+        if self._adapter is not None and not self._is_text:
+            try:
+                return self._adapter.validate_python(given)
+            except (pydantic.ValidationError, RecursionError):
+                pass
+        return self.parse(given)
+
+    def _text_or_none(self, text: str) -> str | None:
+        nothing = self._allows_none and text.strip().casefold() in _NOTHING
+        return None if nothing else text
+
+    def _candidates(self, given: Any) -> Iterator[Any]:
+        """Give what a value may mean, the likeliest first."""
+        yield from _chosen(given, self._choices)
+        if not isinstance(given, str):
+            yield given
+            return
+        text = given.strip()
+        if self._allows_none and text.casefold() in ("", *_NOTHING):
+            yield None
+        if self._is_scalar:
+            yield text
+            yield _undecorated(text)
+        if self._has_structure:
+            yield from _json_values(text, self.annotation)
+            yield text  # a type of the user's may read texts
+
+
 def parse(given: Any, annotation: Any, limits: tuple[Any, ...] = ()) -> Any:
     """Read a typed value out of an LM's answer.
 
@@ -40,22 +110,7 @@ def parse(given: Any, annotation: Any, limits: tuple[Any, ...] = ()) -> Any:
         ValueError: It is no such value. (pydantic's ValidationError is one.)
         SignatureError: No value can be read as that type.
     """
-    if annotation is str:
-        text = given if isinstance(given, str) else as_text(given)
-        return _adapter(str, limits).validate_python(text) if limits else text
-    adapter = _adapter(annotation, limits)
-    if isinstance(given, str) and _accepts_text(annotation):
-        found, value = _as_json_value(given, adapter)
-        return value if found else adapter.validate_python(_text_or_none(given, annotation))
-    first: ValueError | None = None
-    for candidate in _candidates(given, annotation):
-        try:
-            return adapter.validate_python(candidate)
-        except pydantic.ValidationError as error:
-            first = first or error
-        except RecursionError:
-            first = first or ValueError("it is nested too deep")
-    raise first or ValueError(f"{given!r:.200} is no {type_text(annotation)}")
+    return Reading(annotation, limits).parse(given)
 
 
 def parse_json(given: Any, annotation: Any, limits: tuple[Any, ...] = ()) -> Any:
@@ -72,12 +127,21 @@ def parse_json(given: Any, annotation: Any, limits: tuple[Any, ...] = ()) -> Any
         ValueError: It is no such value.
         SignatureError: No value can be read as that type.
     """
-    if annotation is not str:
-        try:
-            return _adapter(annotation, limits).validate_python(given)
-        except (pydantic.ValidationError, RecursionError):
-            pass
-    return parse(given, annotation, limits)
+    return Reading(annotation, limits).parse_json(given)
+
+
+@once_for_each_signature
+def readings_of(signature: type[Signature]) -> dict[str, Reading]:
+    """Return how the values of each output field are read.
+
+    Args:
+        signature: What is asked.
+
+    Raises:
+        SignatureError: pydantic knows no way to make values of a field's type.
+    """
+    fields = signature.output_fields.items()
+    return {name: Reading(field.annotation, tuple(field.metadata)) for name, field in fields}
 
 
 @once_for_each_signature
@@ -90,9 +154,7 @@ def check_readable(signature: type[Signature]) -> None:
     Raises:
         SignatureError: pydantic knows no way to make values of a field's type.
     """
-    for field in signature.output_fields.values():
-        if field.annotation is not str:
-            _adapter(field.annotation, tuple(field.metadata))
+    readings_of(signature)
 
 
 def allows_none(annotation: Any) -> bool:
@@ -112,24 +174,6 @@ def allows_none(annotation: Any) -> bool:
 
 
 # -- what a text may mean ------------------------------------------------------------------------
-
-
-def _candidates(given: Any, annotation: Any) -> Iterator[Any]:
-    """Give what a value may mean, the likeliest first."""
-    choices = _choices(annotation)
-    yield from _chosen(given, choices)
-    if not isinstance(given, str):
-        yield given
-        return
-    text = given.strip()
-    if allows_none(annotation) and text.casefold() in ("", *_NOTHING):
-        yield None
-    if _is_scalar(annotation):
-        yield text
-        yield _undecorated(text)
-    if _has_structure(annotation):
-        yield from _json_values(text, annotation)
-        yield text  # a type of the user's may read texts
 
 
 def _choices(annotation: Any) -> list[Any]:
@@ -203,11 +247,6 @@ def _is_python(text: str, annotation: Any) -> bool:
 
 
 # -- kinds of types ------------------------------------------------------------------------------
-
-
-def _text_or_none(text: str, annotation: Any) -> str | None:
-    nothing = allows_none(annotation) and text.strip().casefold() in _NOTHING
-    return None if nothing else text
 
 
 def _as_json_value(text: str, adapter: pydantic.TypeAdapter[Any]) -> tuple[bool, Any]:

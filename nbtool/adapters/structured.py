@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nbtool import mending
 from nbtool.adapters.base import Adapter, Fields
-from nbtool.adapters.reading import parse_json
+from nbtool.adapters.reading import Reading
 from nbtool.adapters.schema import output_schema, strict_schema
 from nbtool.adapters.stream_readers import JSONReader
 from nbtool.adapters.values import as_json, json_text
@@ -44,6 +44,7 @@ class JSONAdapter(Adapter):
     """
 
     asks_again_with_less: ClassVar[bool] = True
+    _shows_demos_alike = True
 
     def __init__(
         self,
@@ -115,7 +116,7 @@ class JSONAdapter(Adapter):
         except ValueError:
             what = "has no JSON object"
             raise self.unreadable(signature, completion, what, {}) from None
-        return self.typed(signature, found, completion, parse_json)
+        return self.typed(signature, found, completion, Reading.parse_json)
 
     def __stream_reader__(self, inputs: Fields) -> JSONReader:
         """Make what tells the fields of an answer apart while it arrives."""

@@ -17,6 +17,7 @@ from nbtool.mending import sound
 from nbtool.signatures.types import Type
 
 _PLAIN = frozenset({int, float, bool, type(None)})
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _MAX_DEPTH = 64  # as deep as a custom type is looked for
 
 
@@ -27,11 +28,12 @@ class _Parts:
     """
 
     def __init__(self) -> None:
-        self._word = secrets.token_hex(8)
+        self._word = ""
         self._taken: list[list[Part]] = []
 
     def take(self, parts: list[Part]) -> str:
         self._taken.append(parts)
+        self._word = self._word or secrets.token_hex(8)
         return f"{self._word}:{len(self._taken) - 1}"
 
     def put_back(self, text: str) -> str:
@@ -71,7 +73,7 @@ def json_text(plain: Any) -> str:
     Args:
         plain: What `as_json` returned.
     """
-    return json.dumps(plain, ensure_ascii=False)
+    return _ENCODER.encode(plain)
 
 
 def as_json(value: Any, parts: _Parts | None = None) -> Any:

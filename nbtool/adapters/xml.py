@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 import pydantic
 
-from nbtool.adapters import elements, reading, tags
+from nbtool.adapters import elements, tags
 from nbtool.adapters.chat import ChatAdapter
 from nbtool.adapters.content import joined
 from nbtool.adapters.schema import field_schema
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from nbtool.adapters.base import Fields
     from nbtool.adapters.content import Content
+    from nbtool.adapters.reading import Reading
     from nbtool.signatures.signature import Signature
 
 
@@ -51,6 +52,8 @@ class XMLAdapter(ChatAdapter):
     Source:
         The elements are DSPy's wire format; the class takes the arguments of DSPy's.
     """
+
+    _shows_demos_alike = True
 
     def format_field_description(self, signature: type[Signature]) -> str:
         """Describe the fields, a line each."""
@@ -139,9 +142,8 @@ def _raw(found: list[str], field: FieldInfo) -> Any:
     return tags.text_of(found[0])
 
 
-def _read(given: Any, annotation: Any, limits: tuple[Any, ...]) -> Any:
-    read = reading.parse if isinstance(given, str) else reading.parse_json
-    return read(given, annotation, limits)
+def _read(reading: Reading, given: Any) -> Any:
+    return reading.parse(given) if isinstance(given, str) else reading.parse_json(given)
 
 
 def _shape(field: FieldInfo) -> Shape:

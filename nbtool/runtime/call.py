@@ -364,6 +364,8 @@ class Call(ForgottenAwait, Driven[T]):
         outcome = self.__dict__.get("_outcome")
         if outcome is None or outcome.error is None or self._was_seen:
             return
+        if isinstance(outcome.error, KeyboardInterrupt):  # whoever interrupts it knows
+            return
         note = f"nbtool: {self.name} failed, and nobody asked for its result: {outcome.error!r}"
         outcome.start.run(print, note, file=sys.stderr)  # so that it lands below its own cell
 

@@ -80,6 +80,15 @@ def run(awaitable: Awaitable[T], *, timeout_s: float | None = None) -> T:
         8
     """
     __tracebackhide__ = True  # IPython and pytest leave such frames out
+    try:
+        return _climb(awaitable, timeout_s)
+    except KeyboardInterrupt:
+        _close_unstarted(awaitable)
+        raise
+
+
+def _climb(awaitable: Awaitable[T], timeout_s: float | None) -> T:
+    __tracebackhide__ = True
     target = _check(awaitable)
     if asyncio.isfuture(awaitable) and awaitable.done():
         return awaitable.result()

@@ -190,6 +190,11 @@ def joined(pieces: list[StreamResponse]) -> StreamResponse:
     return StreamResponse(name, field, chunk, last.is_last_chunk, starts_again)
 
 
+async def _taken(items: AsyncIterator[T]) -> T:
+    # The door closes a coroutine that an interrupt keeps from starting; `anext` gives none.
+    return await anext(items)
+
+
 def in_turn(items: AsyncIterator[T]) -> Iterator[T]:
     """Give to synchronous code what an asynchronous iterator gives, item by item.
 
@@ -200,7 +205,7 @@ def in_turn(items: AsyncIterator[T]) -> Iterator[T]:
     try:
         while True:
             try:
-                item = run(anext(items))
+                item = run(_taken(items))
             except StopAsyncIteration:
                 return
             yield item
