@@ -33,7 +33,7 @@ browser: $(VENV)/.browser  ## Run the suite in JupyterLab and Notebook 7; it nee
 	$(PYTEST) tests/browser --browser
 
 notebooks: $(VENV)/.local  ## Run the notebooks, and compare what they put out.
-	$(BIN)/python -m pytest -q --nbval notebooks
+	$(BIN)/python -m pytest -q --nbval notebooks -n auto --dist loadscope
 
 kernels: $(VENV)/.local  ## Run the kernel suite over every environment that can be made.
 	NBTOOL_INTERRUPTS=200 $(PYTEST) tests/kernels --all-kernels --timeout 1200

@@ -327,12 +327,13 @@ _HOMES = {  # names by the module that has them
     "nbtool.tracing.tree": "Trace",
     "nbtool.views.watching": "last_trace show trace watch",
 }
+_PACKAGES = ("streaming", "testing")  # used by their own names, the first as in DSPy
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "streaming":  # a module, as in DSPy
-        return importlib.import_module("nbtool.streaming")
+    if name in _PACKAGES:
+        return importlib.import_module(f"nbtool.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME_OF[name]), name)

@@ -202,3 +202,8 @@ def test_no_module_imports_the_bare_package(file):
     ]
 
     assert "nbtool" not in imported
+
+
+def test_packages_that_are_used_by_their_names_need_no_import_of_their_own():
+    names = "nbtool.testing.DummyLM.__name__, nbtool.streaming.StreamListener.__name__"
+    assert fresh(f"import nbtool; print({names})").split() == ["DummyLM", "StreamListener"]

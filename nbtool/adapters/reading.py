@@ -26,7 +26,9 @@ _STARTS_OF_JSON = '{["-0123456789tfn'
 
 
 class Reading:
-    """Know how values of one type are read; what follows from the type is worked out once.
+    """Know how values of one type are read.
+
+    What follows from the type alone is worked out once.
 
     Args:
         annotation: The type.

@@ -95,7 +95,10 @@ class Mailbox(Generic[T]):
             waiter.settle()
 
     def cancel(self) -> None:
-        """Cancel the reader's wait, or else its next one; on its own thread, also by a signal."""
+        """Cancel the reader's wait, or its next one where it does not wait.
+
+        It is called on the reader's own thread, also by the handler of a signal.
+        """
         self._is_cancelled = True  # no lock: a signal strikes the reader while it holds it
         waiter = self._waiter
         if waiter is not None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from nbtool.errors import MISUSE, ToolExecutionError, ToolNotFoundError
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     Functions: TypeAlias = Mapping[str, Callable[..., Any]] | Iterable[Tool | Callable[..., Any]]
 
+_PACKAGE = str(Path(__file__).parent.parent) + os.sep
 _TRACEBACK_FRAMES = 5
 _NAME_CHARS = 200  # of a name that a model has made up
 _ERROR_CHARS = 10_000  # of an error, so that one tool does not fill the prompt
@@ -118,7 +121,23 @@ def told_as_execution_error(name: str) -> Generator[None]:
 
 
 def _short_traceback(error: BaseException) -> str:
-    text = "".join(traceback.format_exception(error, limit=-_TRACEBACK_FRAMES)).strip()
+    """Write an error for a model: with the user's frames, for ours say nothing to it."""
+    told = traceback.TracebackException.from_exception(error)
+    _keep_users_frames(told)
+    text = "".join(told.format()).strip()
     if len(text) <= _ERROR_CHARS:
         return text
     return f"{text[: _ERROR_CHARS // 2]}\n[...]\n{text[-_ERROR_CHARS // 2 :]}"
+
+
+def _keep_users_frames(told: traceback.TracebackException) -> None:
+    seen: set[int] = set()
+    waiting: list[traceback.TracebackException | None] = [told]
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        users = [frame for frame in each.stack if not frame.filename.startswith(_PACKAGE)]
+        each.stack = traceback.StackSummary.from_list(users[-_TRACEBACK_FRAMES:])
+        waiting += [each.__cause__, each.__context__, *(each.exceptions or ())]
