@@ -49,12 +49,39 @@ def run(
     ] = None,
     tree: Annotated[bool, typer.Option(help="Draw the calls while they run.")] = True,
     save: Annotated[str | None, typer.Option(help="Write the trace into this file.")] = None,
+    replay: Annotated[
+        str | None, typer.Option(help="Let this saved trace stand in for models and tools.")
+    ] = None,
 ) -> None:
     """Run a script, also with await outside of functions, or a notebook."""
     from nbtool import execution
 
     with _told_errors():
-        sys.exit(execution.run_file(path, arguments or [], shows=tree, save=save))
+        status = execution.run_file(path, arguments or [], shows=tree, save=save, replay=replay)
+        sys.exit(status)
+
+
+@app.command()
+def check(
+    path: Annotated[str, typer.Argument(help="An .ipynb notebook, or a .py file.")],
+    runs: Annotated[
+        bool, typer.Option("--run", help="Also run both forms, and compare their traces.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Tell what in a notebook would behave differently as a script, or the reverse."""
+    from nbtool.parity.checks import check as look
+    from nbtool.parity.comparing import compare
+
+    with _told_errors():
+        report = look(path)
+        typer.echo(report.to_json() if as_json else str(report))
+        differs = bool(report)
+        if runs:
+            compared = compare(path)
+            typer.echo(str(compared), err=as_json)
+            differs = differs or bool(compared)
+    sys.exit(1 if differs else 0)
 
 
 @app.command()

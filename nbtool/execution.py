@@ -5,14 +5,15 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
-import json
 import sys
 import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbtool.errors import InputError
+from nbtool.parity.sources import cells_of
 from nbtool.runtime.door import run
+from nbtool.testing.recordings import replayed
 from nbtool.views.watching import trace
 
 if TYPE_CHECKING:
@@ -22,7 +23,12 @@ _INTERRUPTED = 130  # what a shell says of a program that Ctrl-C has ended
 
 
 def run_file(
-    path: str, arguments: Sequence[str], *, shows: bool = True, save: str | None = None
+    path: str,
+    arguments: Sequence[str],
+    *,
+    shows: bool = True,
+    save: str | None = None,
+    replay: str | None = None,
 ) -> int:
     """Run a file as the main program, with a live tree of its calls.
 
@@ -34,12 +40,14 @@ def run_file(
         arguments: What the program finds in ``sys.argv`` behind its own name.
         shows: Draw the tree on standard error.
         save: File into which the trace is written, also where the program fails.
+        replay: A saved trace that stands in for the LMs and tools.
 
     Returns:
         The exit status: 0, 1 where an error ended it, or what it passed to ``sys.exit()``.
 
     Raises:
         InputError: There is no such file, or it is no notebook.
+        ReplayMismatchError: The program asked for what the recording does not have.
     """
     file = Path(path)
     if not file.is_file():
@@ -47,7 +55,8 @@ def run_file(
     program = _notebook(file) if file.suffix == ".ipynb" else _script(file)
     sys.argv = [path, *arguments]
     sys.path[0] = str(file.resolve().parent)
-    with trace(live=shows) as recorded:
+    served = replayed(replay, record=False) if replay is not None else contextlib.nullcontext()
+    with served, trace(live=shows) as recorded:
         try:
             return _status_of(program, str(file))
         finally:
@@ -100,7 +109,7 @@ def _script(file: Path) -> Callable[[], int]:
 
 
 def _notebook(file: Path) -> Callable[[], int]:
-    cells = _code_cells(file)
+    cells = [cell.source for cell in cells_of(file)]
 
     def program() -> int:
         from IPython.core.interactiveshell import InteractiveShell
@@ -119,13 +128,3 @@ def _status_of_error(error: BaseException | None) -> int:
     if isinstance(error, SystemExit):
         raise error
     return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
-
-
-def _code_cells(file: Path) -> list[str]:
-    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
-        cells: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["cells"]
-        code = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
-        return [source if isinstance(source, str) else "".join(source) for source in code]
-    raise InputError(
-        f"{str(file)!r} is no notebook of nbformat 4.", hint="Save it again with Jupyter."
-    )
