@@ -14,17 +14,36 @@ if TYPE_CHECKING:
 
     from nbtool.tracing.record import SpanRecord
 
+_shows_tracebacks = False
 app = typer.Typer(
     help="nbtool: async LM programs in notebooks and scripts, with every step visible.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,  # a user's traceback shall look as Python shows it
 )
 
 
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import PackageNotFoundError, version
+
+        with contextlib.suppress(PackageNotFoundError):
+            typer.echo(f"nbtool {version('nbtool-live')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:  # pyright: ignore[reportUnusedFunction] # makes typer keep command names
+def _root(  # pyright: ignore[reportUnusedFunction] # makes typer keep command names
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of nbtool's own errors.")
+    ] = False,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_tell_version, is_eager=True),
+    ] = False,
+) -> None:
     """Show the commands."""
+    global _shows_tracebacks  # noqa: PLW0603 - one command a process
+    _shows_tracebacks = debug
 
 
 @app.command()
@@ -131,6 +150,21 @@ def _draw(spans: list[SpanRecord]) -> None:
     Console().print(text.tree(spans, now_s=now_s))
 
 
+@app.command()
+def local(
+    question: Annotated[
+        str, typer.Argument(help="What to ask it.")
+    ] = "What is the capital of France?",
+    yes: Annotated[bool, typer.Option("--yes", help="Install what is missing unasked.")] = False,
+) -> None:
+    """Get the embedded demo model, and ask it one question."""
+    from nbtool import fetching
+
+    with _told_errors():
+        fetching.fetch((lambda _: True) if yes else typer.confirm, typer.echo)
+        typer.echo(f"{question}\n  {fetching.ask(question)}")
+
+
 @contextlib.contextmanager
 def _told_errors() -> Generator[None]:
     """Print errors of ours without a traceback: they say what to do."""
@@ -138,7 +172,12 @@ def _told_errors() -> Generator[None]:
 
     try:
         yield
+    except BrokenPipeError:  # `| head` has seen enough
+        sys.stderr.close()
+        sys.exit(0)
     except (NbtoolError, OSError) as error:
+        if _shows_tracebacks:
+            raise
         from rich.console import Console
 
         Console(stderr=True).print(str(error), style="red", markup=False)

