@@ -13,13 +13,16 @@ TSC := .cache/typescript-$(TYPESCRIPT)/node_modules/typescript/bin/tsc
 TSC_FLAGS := --noEmit --allowJs --checkJs --strict --noUncheckedIndexedAccess --noUnusedLocals \
   --noUnusedParameters --target es2023 --module esnext --lib es2024,dom,dom.iterable --types ""
 
-.PHONY: help demo test test-all browser notebooks compatibility check format kernels bench clean
+.PHONY: help demo notebook test test-all browser notebooks compatibility check format kernels bench clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/.local  ## Run the async guide's programs on a real model; MODEL=openai/gpt-4o-mini for that one.
 	@$(BIN)/python -m nbtool demo
+
+notebook: $(VENV)/.browser  ## Open JupyterLab on the first tutorial; Ctrl-C ends it.
+	$(BIN)/python -m jupyterlab notebooks/00_first_call.ipynb
 
 test: $(VENV)/.local  ## Run the suite that needs no root, no browser and no network.
 	$(PYTEST)
