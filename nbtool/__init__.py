@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nbtool.adapters.structured import JSONAdapter
     from nbtool.adapters.two_step import TwoStepAdapter
     from nbtool.adapters.xml import XMLAdapter
+    from nbtool.checkup import doctor
     from nbtool.configuration import configure, context, settings
     from nbtool.debugging.attaching import (
         breakpoint,  # noqa: A004 - for chains
@@ -219,6 +220,7 @@ __all__ = [
     "context",
     "debug",
     "debug_calls",
+    "doctor",
     "enable_nest_asyncio",
     "ensure_signature",
     "environment",
@@ -261,6 +263,7 @@ _HOMES = {  # names by the module that has them
     "nbtool.adapters.structured": "JSONAdapter",
     "nbtool.adapters.two_step": "TwoStepAdapter",
     "nbtool.adapters.xml": "XMLAdapter",
+    "nbtool.checkup": "doctor",
     "nbtool.configuration": "configure context settings",
     "nbtool.debugging.attaching": "breakpoint debug debug_calls paused sessions",
     "nbtool.debugging.breakpoints": "Breakpoint",

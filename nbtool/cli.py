@@ -180,7 +180,7 @@ def _told_errors() -> Generator[None]:
             raise
         from rich.console import Console
 
-        Console(stderr=True).print(str(error), style="red", markup=False)
+        Console(stderr=True).print(str(error), style="red", markup=False, soft_wrap=True)
         sys.exit(1)
 
 
@@ -189,17 +189,20 @@ def doctor(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the facts behind it, for a bug report.")
     ] = False,
+    ask: Annotated[
+        str | None, typer.Option(help="Also ask this model one short question.", metavar="MODEL")
+    ] = None,
 ) -> None:
-    """Say what this place is and what would not work here, and why."""
-    from nbtool.hosts.judgement import environment_of
-    from nbtool.runtime.surroundings import gather_facts
+    """Say what this place is, which models it can ask, and what would not work here."""
+    from nbtool import checkup
 
-    facts = gather_facts()
-    if as_json:
-        typer.echo(facts.to_json())
-        return
-    typer.echo(str(environment_of(facts)))
-    typer.echo("In a notebook, run nbtool.environment() in a cell instead.", err=True)
+    found = checkup.doctor()
+    typer.echo(found.facts.to_json() if as_json else str(found))
+    if ask is not None:
+        with _told_errors():
+            typer.echo(checkup.try_model(ask))
+    if not as_json:
+        typer.echo("In a notebook, run nbtool.doctor() in a cell instead.", err=True)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from greenlet import greenlet
 
+from nbtool.checkup import doctor
 from nbtool.hosts.facts import Facts, release
 from nbtool.hosts.judgement import RUNGS, environment_of
 from nbtool.runtime.door import run
@@ -347,7 +348,7 @@ def test_doctor_works_where_ipython_cannot_be_imported():
 
     assert ran.returncode == 0
     assert ran.stdout.startswith("host              script\npython            ")
-    assert ran.stderr == "In a notebook, run nbtool.environment() in a cell instead.\n"
+    assert ran.stderr == "In a notebook, run nbtool.doctor() in a cell instead.\n"
 
 
 def test_doctor_prints_the_facts_as_json():
@@ -366,3 +367,12 @@ def test_cell_of_a_real_kernel_shows_the_table():
 
     assert cell.result_text.startswith("host              Jupyter kernel\n")
     assert "tex2jax_ignore" in cell.result.data["text/html"]
+
+
+def test_doctor_tells_of_keys_their_names_alone(monkeypatch):
+    monkeypatch.setenv("SOME_API_KEY", "sk-very-secret")
+    found = doctor()
+    assert "SOME_API_KEY" in found.keys
+    for shown in (repr(found), found._repr_html_(), found.facts.to_json()):
+        assert "very-secret" not in shown
+    assert "SOME_API_KEY" in repr(found)

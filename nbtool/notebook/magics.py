@@ -11,13 +11,13 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
+from nbtool.checkup import doctor
 from nbtool.configuration import settings
 from nbtool.debugging.attaching import debug_calls
 from nbtool.errors import InputError
 from nbtool.notebook.overview import status
 from nbtool.runtime.door import run
 from nbtool.runtime.inflight import stop
-from nbtool.runtime.surroundings import environment
 from nbtool.views.watching import last_trace, trace
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _OVERVIEWS: dict[str, Callable[[], Any]] = {
     "status": status,
-    "doctor": environment,
+    "doctor": doctor,
     "trace": last_trace,
     "settings": lambda: settings,
     "stop": stop,
@@ -61,7 +61,7 @@ def install(shell: Any) -> None:
 
         ``%nbtool doctor`` shows what this place is and what would not work here, ``%nbtool
         trace`` the latest trace, ``%nbtool settings`` all settings, ``%nbtool stop`` ends all
-        calls. `nbtool.status`, `environment`, `last_trace`, `settings` and `stop` do the same.
+        calls. `nbtool.status`, `doctor`, `last_trace`, `settings` and `stop` do the same.
         """
         chosen = line.strip() or "status"
         if chosen not in _OVERVIEWS:

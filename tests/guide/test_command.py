@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from nbtool.testing.answers import Failure
 from nbtool.testing.server import ScriptedServer
 from nbtool.tracing.decorator import traced
 from nbtool.views.watching import trace
@@ -166,3 +167,22 @@ def test_what_the_demo_model_lacks_is_installed_only_after_a_yes(tmp_path):
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
     assert "Run `pip install xllamacpp" in said.stdout
     assert "Hint: Run: pip install xllamacpp" in said.stdout
+
+
+def asking(server):
+    return {"OPENAI_API_BASE": server.base_url, "OPENAI_API_KEY": "any"}
+
+
+def test_doctor_asks_a_model_where_it_is_told_to(nbtool):
+    with ScriptedServer(default="ready") as server:
+        said = nbtool("doctor", "--ask", "openai/x", **asking(server))
+    assert "openai/x answered in" in said.stdout, said.stderr
+    assert len(server.requests) == 1
+
+
+def test_doctor_says_what_is_wrong_with_a_model(nbtool):
+    with ScriptedServer(default=Failure(401, "no such key")) as server:
+        said = nbtool("doctor", "--ask", "openai/x", **asking(server))
+    assert said.returncode == 1
+    assert "Traceback" not in said.stderr
+    assert "no such key" in said.stderr
