@@ -13,7 +13,7 @@ TSC := .cache/typescript-$(TYPESCRIPT)/node_modules/typescript/bin/tsc
 TSC_FLAGS := --noEmit --allowJs --checkJs --strict --noUncheckedIndexedAccess --noUnusedLocals \
   --noUnusedParameters --target es2023 --module esnext --lib es2024,dom,dom.iterable --types ""
 
-.PHONY: help demo notebook test test-all browser notebooks compatibility check format kernels bench clean
+.PHONY: help demo notebook test test-all browser notebooks docs compatibility check format kernels bench clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,9 +27,9 @@ notebook: $(VENV)/.browser  ## Open JupyterLab on the first tutorial; Ctrl-C end
 test: $(VENV)/.local  ## Run the suite that needs no root, no browser and no network.
 	$(PYTEST)
 
-test-all: $(VENV)/.browser  ## Run everything: kernels of other versions, ten seeds of the model, browsers.
+test-all: $(VENV)/.docs  ## Run everything: kernels of other versions, ten seeds of the model, browsers.
 	NBTOOL_SEEDS=10 NBTOOL_INTERRUPTS=50 $(PYTEST) --all-kernels
-	$(MAKE) browser notebooks
+	$(MAKE) browser notebooks docs
 
 # In processes of their own: Playwright keeps an event loop running in those that use it.
 browser: $(VENV)/.browser  ## Run the suite in JupyterLab and Notebook 7; it needs Chromium.
@@ -40,6 +40,10 @@ notebooks: $(VENV)/.local  ## Run the notebooks, and compare what they put out.
 
 kernels: $(VENV)/.local  ## Run the kernel suite over every environment that can be made.
 	NBTOOL_INTERRUPTS=200 $(PYTEST) tests/kernels --all-kernels --timeout 1200
+
+docs: $(VENV)/.docs  ## Build the documentation; a warning fails.
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -d .cache/docs/doctrees docs .cache/docs/html
+	@echo "see .cache/docs/html/index.html"
 
 compatibility: $(VENV)/.local  ## Write docs/compatibility.md from the tests that pass.
 	$(PYTEST) -m api --all-kernels --write-compatibility
@@ -81,6 +85,10 @@ $(VENV)/.local: $(VENV)/.dev
 $(VENV)/.browser: $(VENV)/.local
 	@echo "Setting up what the browser tests need ..."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --group browser
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.browser
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --group docs
 	@touch $@
 
 $(TSC): $(VENV)/.dev

@@ -47,6 +47,15 @@ class _ModuleMeta(type):
             cls.__init__(module, *args, **kwargs)
         return module
 
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        # Else help and completion would show that of `__call__`.
+        of_init = inspect.signature(cast("Any", cls).__init__)
+        return of_init.replace(
+            parameters=list(of_init.parameters.values())[1:],
+            return_annotation=inspect.Signature.empty,
+        )
+
 
 def _hinting(forward: F) -> F:
     """Let a ``forward`` that is called by itself say what it misses."""

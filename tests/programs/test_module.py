@@ -430,3 +430,18 @@ def test_forward_keeps_its_name_signature_and_source():
         "forward", ["self", "a", "b", "more", "c"],
     )  # fmt: skip
     assert "return a, b, more, c" in inspect.getsource(Sync.forward)
+
+
+def test_help_of_a_module_shows_what_its_constructor_takes():
+    class Ask(Module):
+        def __init__(self, model: str, *, times: int = 3):
+            pass
+
+    assert str(inspect.signature(Ask)) == "(model: 'str', *, times: 'int' = 3)"
+    assert list(inspect.signature(Predict).parameters) == ["signature", "callbacks", "config"]
+
+    class Plain(Module):
+        async def aforward(self):
+            return 1
+
+    assert "callbacks" in inspect.signature(Plain).parameters
