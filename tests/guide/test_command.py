@@ -146,7 +146,9 @@ def test_errors_of_ours_have_no_traceback_unless_it_is_asked_for(nbtool):
 
 def test_version_and_completion(nbtool):
     assert nbtool("--version").stdout.startswith("nbtool 0.")
-    assert "nbtool" in nbtool("--show-completion", SHELL="/bin/bash").stdout
+    assert "--install-completion" in nbtool("--help").stdout
+    asked = {"_NBTOOL_COMPLETE": "complete_bash", "COMP_WORDS": "nbtool ch", "COMP_CWORD": "1"}
+    assert nbtool(**asked).stdout.split() == ["check"]
 
 
 def test_local_asks_the_demo_model_where_it_is_installed(nbtool):
