@@ -49,7 +49,7 @@ WAYS = {
 }
 
 
-PAUSING = Answer(chunks=[TEXT[:30], TEXT[30:]], chunk_delay_s=3.0)
+PAUSING = Answer(chunks=[TEXT[:30], TEXT[30:]], chunk_delay_s=1.5)
 LONG = Answer(TEXT.replace(WORDS, "one " + " ".join(map(str, range(400)))), chunk_delay_s=0.004)
 
 
@@ -119,7 +119,7 @@ def test_interrupts_at_random_moments_end_the_stream_and_its_request(
     seed = int(os.environ.get("NBTOOL_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
     record_property("seed", seed)
     choice = random.Random(seed)  # noqa: S311 - no secret
-    for number in range(1, 1 + int(os.environ.get("NBTOOL_INTERRUPTS", "20")) // 4):
+    for number in range(1, 1 + int(os.environ.get("NBTOOL_INTERRUPTS", "20")) // 8):
         cell = page.outputs_of(page.submit(WAYS[way]))
         page.wait_until(lambda cell=cell: "one" in cell.stdout, timeout_s=10)
         time.sleep(choice.uniform(0, 0.1))
