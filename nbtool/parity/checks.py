@@ -165,14 +165,17 @@ def _own_loops(cell: Parsed) -> Iterator[Finding]:
 
 def _names_before_their_cell(cells: list[Parsed]) -> Iterator[Finding]:
     bound = [bound_in(cell.tree) for cell in cells]
+    first: dict[str, int] = {}
+    for at, names in enumerate(bound):
+        for name in names:
+            first.setdefault(name, at)
     known = set(dir(builtins)) | _OF_IPYTHON | {"__name__", "__file__", "__doc__"}
     for at, cell in enumerate(cells):
         known |= bound[at]
         for node in used_in(cell.tree):
-            later = [n for n in range(at + 1, len(cells)) if node.id in bound[n]]
-            if node.id in known or not later:
+            if node.id in known or first.get(node.id, -1) <= at:
                 continue
-            maker = cells[later[0]].cell.number
+            maker = cells[first[node.id]].cell.number
             what = f"{node.id} is made only by cell {maker}, below this one"
             hint = "Move that cell up: a script runs from top to bottom."
             yield Finding("name-before-cell", cell.place(node), what, hint)
