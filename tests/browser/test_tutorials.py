@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+_PATIENCE_MS = 120_000
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 
 
@@ -19,6 +20,7 @@ def tutorial(open_notebook):
         cells = json.loads((FOLDER / name).read_text("utf-8"))["cells"]
         code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
         notebook = open_notebook(*code)
+        notebook.page.set_default_timeout(_PATIENCE_MS)  # a real model answers
 
         def cell(part):
             return next(number for number, source in enumerate(code) if part in source)
